@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Messages, exit statuses, formats, and opening a pool with words for what fails.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+void ctl_error(const char *format, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	/* In one write, so that the lines of several workers do not mix. */
+	fprintf(stderr, "accelctl: %s\n", line);
+}
+
+int ctl_status(int err)
+{
+	switch (err) {
+	case 0:
+		return CTL_OK;
+	case -ENOENT:
+	case -ENODEV:
+	case -ENXIO:
+	case -EACCES:
+	case -EPERM:
+	case -EPROTO:
+	case -EOPNOTSUPP:
+		return CTL_DEVICE;
+	case -ENOSPC:
+	case -EDQUOT:
+		return CTL_NOROOM;
+	}
+	return CTL_SYSTEM;
+}
+
+static const char *open_hint(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "; an address is drm:/dev/accel/accelN or soft:NAME[?npus=N&size=S]";
+	case -ENOENT:
+	case -ENODEV:
+	case -EACCES:
+		return "; `accelctl doctor` tells what is missing";
+	case -EPROTO:
+		return "; the driver, or another user of the pool, is of another version";
+	}
+	return "";
+}
+
+int ctl_open(const char *uri, struct accel_dev **dev)
+{
+	int err = accel_open(uri, dev);
+
+	if (err) {
+		ctl_error("pool %s: %s%s", uri ? uri : "(default)", strerror(-err), open_hint(err));
+		return err == -EINVAL ? CTL_USAGE : ctl_status(err);
+	}
+	if (!uri)
+		fprintf(stderr, "accelctl: using pool %s\n", accel_uri(*dev));
+	return CTL_OK;
+}
+
+int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *count)
+{
+	struct accel_npu_info *array = NULL;
+	uint32_t room = 0, there = 0;
+	int err;
+
+	/* The list can grow between the calls. */
+	do {
+		void *more = realloc(array, (there + 1) * sizeof(*array));
+
+		if (!more) {
+			err = -ENOMEM;
+			break;
+		}
+		array = more;
+		room = there + 1;
+		there = room;
+		err = accel_npus(dev, array, &there);
+	} while (!err && there > room);
+	if (err) {
+		free(array);
+		ctl_error("pool %s: listing its NPUs: %s", accel_uri(dev), strerror(-err));
+		return ctl_status(err);
+	}
+	*npus = array;
+	*count = there;
+	return CTL_OK;
+}
+
+int ctl_json(struct json_object *value, int status)
+{
+	const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PRETTY |
+							  JSON_C_TO_STRING_SPACED |
+							  JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	if (!text || puts(text) == EOF || fflush(stdout)) {
+		ctl_error("standard output: %s", strerror(errno));
+		status = CTL_SYSTEM;
+	}
+	json_object_put(value);
+	return status;
+}
+
+void ctl_json_u64(struct json_object *object, const char *key, uint64_t value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+void ctl_json_string(struct json_object *object, const char *key, const char *value)
+{
+	json_object_object_add(object, key, json_object_new_string(value));
+}
+
+const char *ctl_bytes(uint64_t bytes, char text[CTL_TEXT_LEN])
+{
+	static const char units[] = "KMGTPE";
+	double value = bytes;
+	int unit = -1;
+
+	while (value >= 1024 && unit < (int)sizeof(units) - 2) {
+		value /= 1024;
+		unit++;
+	}
+	if (unit < 0)
+		snprintf(text, CTL_TEXT_LEN, "%" PRIu64 " B", bytes);
+	else if (value == (uint64_t)value)
+		snprintf(text, CTL_TEXT_LEN, "%.0f %ciB", value, units[unit]);
+	else
+		snprintf(text, CTL_TEXT_LEN, "%.2f %ciB", value, units[unit]);
+	return text;
+}
+
+const char *ctl_nanos(uint64_t ns, char text[CTL_TEXT_LEN])
+{
+	static const char *const units[] = { "ns", "us", "ms", "s" };
+	double value = ns;
+	int unit = 0;
+
+	while (value >= 1000 && unit < 3) {
+		value /= 1000;
+		unit++;
+	}
+	snprintf(text, CTL_TEXT_LEN, unit ? "%.2f %s" : "%.0f %s", value, units[unit]);
+	return text;
+}
