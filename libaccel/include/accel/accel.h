@@ -27,6 +27,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /** ACCEL_NAME_LEN - bytes of a name, its terminating zero included */
 #define ACCEL_NAME_LEN 32
 
@@ -150,6 +152,8 @@ int accel_quota(struct accel_dev *dev, struct accel_quota *quota);
  * above a lowered limit stays.
  */
 int accel_set_quota(struct accel_dev *dev, uint64_t bytes);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 struct accel_buffer;
 
 enum accel_placement {
@@ -93,6 +95,8 @@ int accel_buffer_export(struct accel_buffer *buffer, int *fd);
  * and cannot be one.
  */
 int accel_buffer_import(struct accel_dev *dev, int fd, struct accel_buffer **buffer);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -24,6 +24,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 struct accel_kv;
 
 /** struct accel_kv_key - identity of a block and of the whole prefix it ends */
@@ -238,6 +240,8 @@ struct accel_kv_audit {
  * Holds writers up meanwhile; for tests and diagnosis.
  */
 int accel_kv_audit(struct accel_kv *kv, struct accel_kv_audit *audit);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /** struct accel_npu_config - a software NPU to be made */
 struct accel_npu_config {
 	char name[ACCEL_NAME_LEN];	/* letters, digits, '-' and '_'; unique in the pool */
@@ -46,6 +48,8 @@ enum accel_fault {
 
 /** accel_npu_inject() - have a software NPU act out a fault; -EOPNOTSUPP where it cannot */
 int accel_npu_inject(struct accel_dev *dev, uint32_t id, enum accel_fault fault, uint64_t arg);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 struct accel_queue;
 struct accel_timeline;
 
@@ -155,6 +157,8 @@ int accel_timeline_wait(struct accel_timeline *timeline, uint64_t value, int64_t
 
 /** accel_timeline_query() - the value that a timeline has reached */
 int accel_timeline_query(struct accel_timeline *timeline, uint64_t *value);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
