@@ -36,8 +36,8 @@
 #define LONG_NS (300ll * 1000 * 1000 * 1000)
 #define OWN_NPUS 4
 #define OWN_BYTES MIB(4)
-#define SLOW_NS (100ull * 1000 * 1000)	/* a slow NPU's start-up of one copy */
-#define SLOW_OPS 600
+#define SLOW_NS (250ull * 1000 * 1000)	/* a slow NPU's start-up of one copy */
+#define SLOW_OPS 240
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -308,19 +308,19 @@ static inline int run_copy(struct accel_queue *queue, struct accel_buffer *dst, 
 }
 
 /*
- * A submit that outlasts any test on an NPU made with SLOW_NS: it is ended by
- * destroying the queue, by a removal or by a death, between two of its fills.
+ * A submit on a buffer of 64 KiB or more that outlasts any test on an NPU made with SLOW_NS: it is ended by
+ * destroying the queue, by a removal or by a death, between two of its copies.
  */
 static inline int submit_slow(struct accel_queue *queue, struct accel_buffer *dst,
 			      const struct accel_point *signal, uint64_t *seqno)
 {
-	struct accel_seg seg = { 0, 0, 64 };
+	struct accel_seg seg = { KIB(62), KIB(63), 64 };
 	struct accel_op *ops = calloc(SLOW_OPS, sizeof(*ops));
 	struct accel_submit submit = { .ops = ops, .op_count = SLOW_OPS };
 	int err, i;
 
 	for (i = 0; i < SLOW_OPS; i++)
-		ops[i] = (struct accel_op){ ACCEL_OP_FILL, 1, dst, NULL, i, &seg };
+		ops[i] = (struct accel_op){ ACCEL_OP_COPY, 1, dst, dst, 0, &seg };
 	submit.signals = signal;
 	submit.signal_count = signal ? 1 : 0;
 	err = accel_queue_submit(queue, &submit, seqno);
