@@ -4,13 +4,19 @@
 B       := build
 CC      ?= gcc
 CFLAGS  ?= -O2 -g
-PREFIX  ?= /usr/local
 VERSION := 0.1.0
 SOMAJOR := 0
+
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+INCDIR  ?= $(PREFIX)/include
+MANDIR  ?= $(PREFIX)/share/man
 
 CACHE   := $(or $(NPOOL_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/npool)
 KSRC    ?= $(CACHE)/linux-source-6.12
 KSELFTEST := $(KSRC)/tools/testing/selftests
+# The driver is built for the test VM's kernel, or for the one whose build tree is KDIR.
+KERNEL  := $(if $(KDIR),local,debian)
 
 WARN    := -Wall -Wextra -Werror
 DEPS    := libdrm libxxhash json-c
@@ -25,16 +31,41 @@ lib_obj  := $(lib_src:%.c=$(B)/obj/%.o)
 tool_src := $(sort $(wildcard tools/*.c))
 tool_obj := $(tool_src:%.c=$(B)/obj/%.o)
 # Every tests/*/NAME.c is a program of its own; what they share is in tests/*.h.
-test_src := $(sort $(wildcard tests/host/*.c tests/conformance/*.c tests/driver/*.c))
+test_src := $(sort $(wildcard tests/host/*.c tests/conformance/*.c tests/driver/*.c \
+	      tests/tools/helper/*.c))
 test_bin := $(test_src:tests/%.c=$(B)/tests/%)
 
 all: lib tools
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make demo		replay an hour of generated chat traffic, or of NPOOL_TRACE, on a soft pool
+#: make check		all tests: the host part, then the driver in a VM
+#: make check-host		only what needs no kernel
+#: make check-vm		only the VM part, on Debian's kernel 6.12
+#: make check-debug	the VM part on a kernel with KASAN, lockdep, kmemleak, fault injection
+#: make lint		checkpatch, sparse, kernel-doc, shellcheck, house rules
+#: make bench		speed against peers on this machine
+#: make bench-uml		speed of the driver in user-mode Linux
+#: make all		build/libaccel.so, build/libaccel.a, build/accelctl
+#: make module		build/npool.ko and build/npool_sim.ko; KDIR=/lib/modules/... for a kernel of yours
+#: make tests		the test programs
+#: make install		DESTDIR= PREFIX= LIBDIR= INCDIR= MANDIR=
+#: make clean		removes build/, not what is cached in ~/.cache/npool
 
 lib: $(B)/libaccel.a $(B)/libaccel.so
 tools: $(B)/accelctl
 tests: $(test_bin)
 
-$(B)/obj/%.o: %.c
+# What was built with other flags is built again.
+quote = '$(subst ','\'',$(1))'
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo $(call quote,$(CC) $(npool_cflags) $(CFLAGS)) | cmp -s - $@ || \
+		echo $(call quote,$(CC) $(npool_cflags) $(CFLAGS)) > $@
+
+$(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(npool_cflags) $(CFLAGS) -fPIC -c $< -o $@
 
@@ -50,13 +81,66 @@ $(B)/libaccel.so: $(lib_obj) libaccel/libaccel.map
 $(B)/accelctl: $(tool_obj) $(B)/libaccel.a
 	$(CC) $(CFLAGS) $^ $(LIBS) $(TOOLLIBS) -o $@
 
-$(B)/tests/%: tests/%.c $(B)/libaccel.a
+$(B)/tests/%: tests/%.c $(B)/libaccel.a $(B)/flags | $(KSELFTEST)/kselftest_harness.h
 	@mkdir -p $(@D)
 	$(CC) $(npool_cflags) -I$(KSELFTEST) -Itests $(CFLAGS) $< $(B)/libaccel.a $(LIBS) -o $@
 
+$(KSELFTEST)/kselftest_harness.h:
+	@tests/deps.sh source
+	@tests/vm/kernel source
+
+module:
+	@tests/deps.sh module
+	+@tests/vm/module $(KERNEL)
+	@cp -u build/kmod-$(KERNEL)/npool.ko build/kmod-$(KERNEL)/npool_sim.ko build/
+
+demo:
+	@tests/deps.sh demo
+	+@$(MAKE) --no-print-directory -s tools
+	@$(B)/accelctl replay --pool "soft:demo-$$$$" --workers 2 --verify \
+		$${NPOOL_TRACE:+--trace "$$NPOOL_TRACE"}
+
+check:
+	+@tests/check host vm
+
+check-host:
+	+@tests/check host
+
+check-vm:
+	+@tests/check vm
+
+check-debug:
+	+@tests/check debug
+
+lint:
+	+@tests/check lint
+
+bench bench-uml:
+	@tests/deps.sh bench
+	+@$(MAKE) --no-print-directory -s all
+	+@tests/bench/$(if $(filter bench,$@),run,uml)
+
+pc = $(DESTDIR)$(LIBDIR)/pkgconfig/accel.pc
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
+		$(DESTDIR)$(INCDIR)/accel $(DESTDIR)$(INCDIR)/drm
+	install $(B)/accelctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(B)/libaccel.so $(DESTDIR)$(LIBDIR)/libaccel.so.$(VERSION)
+	ln -sf libaccel.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libaccel.so.$(SOMAJOR)
+	ln -sf libaccel.so.$(SOMAJOR) $(DESTDIR)$(LIBDIR)/libaccel.so
+	install -m 644 $(B)/libaccel.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 libaccel/include/accel/*.h $(DESTDIR)$(INCDIR)/accel/
+	install -m 644 uapi/drm/npool_accel.h $(DESTDIR)$(INCDIR)/drm/
+	sed -e 's,@PREFIX@,$(PREFIX),;s,@LIBDIR@,$(LIBDIR),;s,@INCDIR@,$(INCDIR),' \
+		-e 's,@VERSION@,$(VERSION),' libaccel/accel.pc.in > $(pc)
+	for page in docs/man/*.[1-9]; do \
+		install -D -m 644 $$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; \
+	done
+
 clean:
-	rm -rf $(B)
+	rm -rf build
 
 -include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_bin:=.d)
 
-.PHONY: all lib tools tests clean
+.PHONY: all help lib tools tests module demo check check-host check-vm check-debug lint bench \
+	bench-uml install clean FORCE

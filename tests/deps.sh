@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# tests/deps.sh demo|check|debug|lint|bench...: says which packages these parts of the tree lack and
+# tests/deps.sh demo|check|debug|lint|bench|module|source...: says which packages these parts of the tree lack and
 # installs them. As root or with a password-free sudo it uses apt-get; otherwise, and on a system
 # without apt-get, it prints what to install and fails. Says nothing when all is there.
 set -u
@@ -18,6 +18,8 @@ wanted() {
 		demo)	echo "$build" ;;
 		check)	echo "$checks headers" ;;
 		debug)	echo "$checks headers $kernel" ;;
+		module)	echo "gcc make $([ -n "${KDIR-}" ] || echo headers)" ;;
+		source)	echo "$source" ;;
 		lint)	echo "$build $source headers sparse perl python3 shellcheck" ;;
 		bench)	echo "$build $kernel $source memcached" ;;
 		*)	echo "tests/deps.sh: no set $set" >&2; exit 2 ;;
@@ -126,7 +128,7 @@ get() {
 		{ tail -n 20 "$log" >&2; refuse "apt-get could not install$names"; }
 }
 
-[ $# -gt 0 ] || { echo "usage: tests/deps.sh demo|check|debug|lint|bench..." >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: tests/deps.sh demo|check|debug|lint|bench|module|source..." >&2; exit 2; }
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
 	echo "npool: not a Debian; what these Debian packages hold must be there:" \
 		"$(wanted "$@" | tr '\n' ' ')" >&2
