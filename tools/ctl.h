@@ -14,6 +14,8 @@
 #include <accel/accel.h>
 #include <json-c/json.h>
 
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+
 /** enum ctl_exit - exit statuses, as accelctl(1) documents them */
 enum ctl_exit {
 	CTL_OK = 0,

@@ -19,7 +19,7 @@ static const struct opts opts = {
 	"doctor", "",
 	"Tell what this machine lacks for each feature, and the command that mends it. Changes\n"
 	"nothing. Exit status 0 when the basics work: pools in user space (soft:).",
-	table, sizeof(table) / sizeof(table[0]), 0, 0,
+	table, ARRAY_SIZE(table), 0, 0,
 };
 
 struct check {
@@ -51,7 +51,7 @@ static const struct check checks[] = {
 	{ "driver", "headers", probe_headers, false, "building npool.ko for this kernel needs them",
 	  "sudo apt-get install linux-headers-$(uname -r)" },
 	{ "driver", "built", probe_built, false, "it has to be built for this kernel",
-	  "make driver" },
+	  "make module" },
 	{ "driver", "loaded", probe_loaded, false, "drm: pools are the driver's",
 	  MODULES "sudo insmod build/npool.ko" },
 	{ "driver", "npus", probe_sim, false, "software NPUs give the driver's pool its memory",
@@ -71,7 +71,7 @@ static const struct check checks[] = {
 	  "sudo modprobe -a kvm kvm_intel kvm_amd; sudo usermod -aG kvm $USER (then log in again)" },
 };
 
-#define CHECKS (sizeof(checks) / sizeof(checks[0]))
+#define CHECKS ARRAY_SIZE(checks)
 
 static const char *mend_of(const struct check *check)
 {

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -17,7 +16,6 @@
 #include <unistd.h>
 
 #include <accel/buffer.h>
-#include <linux/kvm.h>
 
 #include "ctl.h"
 #include "doctor.h"
@@ -190,7 +188,8 @@ bool probe_kernel(char *detail)
 
 	if (exists("/sys/class/accel"))
 		accel = 1;
-	sscanf(release(), "%d.%d", &major, &minor);
+	if (sscanf(release(), "%d.%d", &major, &minor) != 2)
+		major = 0;
 	say(detail, "%s, DRM_ACCEL %s", release(),
 	    accel > 0 ? "is there" : accel ? "is not to be seen" : "is not there");
 	return (major > KERNEL_MAJOR || (major == KERNEL_MAJOR && minor >= KERNEL_MINOR)) &&
@@ -222,7 +221,8 @@ bool probe_built(char *detail)
 	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char found[PATH_MAX], *slash;
 
-	if (length > 0 && (slash = strrchr(self, '/'))) {
+	slash = length > 0 ? strrchr(self, '/') : NULL;
+	if (slash) {
 		*slash = '\0';
 		snprintf(path, sizeof(path), "%s/npool.ko", self);
 		if (exists(path)) {
@@ -292,7 +292,7 @@ bool probe_libraries(char *detail)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(headers); i++)
 		if (!exists(headers[i])) {
 			say(detail, "no %s", headers[i]);
 			return false;
@@ -308,19 +308,13 @@ bool probe_qemu(char *detail)
 
 bool probe_kvm(char *detail)
 {
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm = -1;
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0) {
-		say(detail, "/dev/kvm: %s", strerror(errno));
-		return false;
-	}
-	if (ioctl(fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION)
-		vm = ioctl(fd, KVM_CREATE_VM, 0);
-	say(detail, "making a VM: %s", vm < 0 ? strerror(errno) : "works; the tests try a real boot");
-	if (vm >= 0)
-		close(vm);
-	close(fd);
-	return vm >= 0;
+	/* Some machines have one that boots nothing: only a real boot tells. */
+	say(detail, "/dev/kvm: %s", fd < 0 ? strerror(errno) : "opens; the tests try a boot");
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 bool probe_rdma(char *detail)

@@ -17,7 +17,7 @@ static const struct opt table[] = {
 
 static const struct opts opts = {
 	"info", "", "Show a pool: its memory, its limits and the quota of a client.", table,
-	sizeof(table) / sizeof(table[0]), 0, 0,
+	ARRAY_SIZE(table), 0, 0,
 };
 
 static struct json_object *to_json(const char *uri, const struct accel_pool_info *info,

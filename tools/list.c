@@ -25,7 +25,7 @@ static const struct opts opts = {
 	"list", "",
 	"List the driver's pools, the soft pools that processes of this user have open, and\n"
 	"their NPUs. Where there is none, the pool that a command would take.",
-	table, sizeof(table) / sizeof(table[0]), 0, 0,
+	table, ARRAY_SIZE(table), 0, 0,
 };
 
 struct uris {

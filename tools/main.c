@@ -17,7 +17,7 @@ static const struct ctl_command commands[] = {
 	{ "trace",	cmd_trace,	"write a synthetic serving trace" },
 };
 
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+#define COMMANDS ARRAY_SIZE(commands)
 
 static void usage(FILE *to)
 {

@@ -30,7 +30,7 @@ static const struct opts opts = {
 	"  copy N    the next N copies or fills by its engine fail\n"
 	"  poison B  the page at byte B of its memory fails copies\n"
 	"  die       it dies",
-	table, sizeof(table) / sizeof(table[0]), 2, 4,
+	table, ARRAY_SIZE(table), 2, 4,
 };
 
 static const struct {
@@ -57,7 +57,7 @@ static int parse_fault(int count, char **words, struct request *request)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(faults); i++) {
 		if (strcmp(words[0], faults[i].name))
 			continue;
 		request->fault = faults[i].fault;

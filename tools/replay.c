@@ -50,7 +50,7 @@ static const struct opts opts = {
 	"is the time of reserve and publish of a block, get_ns of the get of a block,\n"
 	"without making or checking its bytes. One worker of each role take turns, and the\n"
 	"result depends on the trace and the capacity alone.",
-	table, sizeof(table) / sizeof(table[0]), 0, 0,
+	table, ARRAY_SIZE(table), 0, 0,
 };
 
 static int load_trace(struct trace *trace, char name[], size_t room)

@@ -291,10 +291,13 @@ static int join(struct worker *worker, int socket)
 	if (err)
 		return err < 0 ? failed(worker, "starting", err) : err;
 	err = accel_open(start.uri, &worker->dev);
-	if (err)
-		err = failed(worker, start.uri, err);
-	else if ((err = accel_kv_open(worker->dev, fd, &worker->kv)))
-		err = failed(worker, "opening the namespace", err);
+	if (err) {
+		failed(worker, start.uri, err);
+	} else {
+		err = accel_kv_open(worker->dev, fd, &worker->kv);
+		if (err)
+			failed(worker, "opening the namespace", err);
+	}
 	close(fd);
 	if (err)
 		return err;

@@ -28,7 +28,7 @@ static const struct opts opts = {
 	"stat", "",
 	"Show what the NPUs' copy engines did since they joined. With --watch, --json prints a\n"
 	"value each time.",
-	table, sizeof(table) / sizeof(table[0]), 0, 0,
+	table, ARRAY_SIZE(table), 0, 0,
 };
 
 static int get_stats(struct accel_dev *dev, struct accel_npu_stats **stats, uint32_t *count)

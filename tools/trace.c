@@ -211,9 +211,6 @@ static int take_line(const struct reader *reader, struct trace *trace)
 		status = bad_line(reader, "column %zu: %s", end + 1,
 				  error == json_tokener_continue ? "the JSON object does not end" :
 				  json_tokener_error_desc(error));
-	} else if (end < reader->length && strspn(reader->text + end, " \t\r") !=
-					   reader->length - end) {
-		status = bad_line(reader, "column %zu: something after the JSON object", end + 1);
 	} else {
 		status = take_object(reader, object, trace);
 	}

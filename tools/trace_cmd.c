@@ -28,7 +28,7 @@ static const struct opts opts = {
 	"trace", "",
 	"Write synthetic chat with the statistics of the Mooncake conversation trace, as\n"
 	"JSON lines. The same seed gives the same trace everywhere.",
-	table, sizeof(table) / sizeof(table[0]), 0, 0,
+	table, ARRAY_SIZE(table), 0, 0,
 };
 
 static int show(const struct trace *trace)

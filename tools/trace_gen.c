@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "ctl.h"
 #include "trace.h"
 
 #define HOUR_MS		3600000ull
@@ -54,7 +55,7 @@ static const struct knot think[] = {
 /* Of 1000 sessions that had turn i + 1, those that have another. */
 static const uint32_t goes_on[] = { 255, 425, 600, 710, 760 };
 
-#define LAST_GOES_ON (sizeof(goes_on) / sizeof(goes_on[0]) - 1)
+#define LAST_GOES_ON (ARRAY_SIZE(goes_on) - 1)
 
 /*
  * The share of blocks seen before hangs on a few long sessions. It is steered to

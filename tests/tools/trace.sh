@@ -42,7 +42,7 @@ check "a seed is a trace" same
 check "another seed is another trace" differs
 check "a shorter trace is the beginning of a longer one" prefix
 check "what was written, as JSON" json_out
-check "every line is JSON" sh -c "head -n 50 '$tmp/a' | while read -r line; do
+check "every line is JSON" sh -c "test -s '$tmp/a' && head -n 50 '$tmp/a' | while read -r line; do
 	echo \"\$line\" | '$json' hash_ids.0 > /dev/null || exit 1; done"
 check "an output that cannot be opened" ends 6 "$tmp/no/trace" trace -n 10 -o "$tmp/no/trace"
 if [ -c /dev/full ]; then
@@ -57,15 +57,15 @@ refused() {
 	printf '%s\n\n%s\n%s\n' "$good" "$3" "$good" > "$tmp/bad"
 	check "$1" ends 3 "$tmp/bad:3: $2" replay -q --pool "$pool" --trace "$tmp/bad"
 }
-refused "no JSON" "column 1" 'nonsense'
+refused "no JSON" "column " 'nonsense'
 refused "cut off" "column" '{"timestamp": 0, "input_length": 10'
 refused "cut off in a list" "column" '{"timestamp": 0, "hash_ids": [1, 2'
 refused "comma at the end" "column" '{"timestamp": 0, "hash_ids": [1,],}'
-refused "something after it" "something after" "$good x"
-refused "two on a line" "something after" "$good $good"
-refused "a list" "not a JSON object" '[1, 2]'
-refused "a number" "not a JSON object" '17'
-refused "null" "not a JSON object" 'null'
+refused "something after it" "column 80:" "$good x"
+refused "two on a line" "column 80:" "$good $good"
+refused "a list" "is not a JSON object" '[1, 2]'
+refused "a number" "is not a JSON object" '17'
+refused "null" "is not a JSON object" 'null'
 refused "an empty object" 'has no "timestamp"' '{}'
 refused "no input_length" 'has no "input_length"' '{"timestamp": 0, "output_length": 1, "hash_ids": [1]}'
 refused "no output_length" 'has no "output_length"' '{"timestamp": 0, "input_length": 1, "hash_ids": [1]}'
@@ -90,8 +90,8 @@ member "hash_ids has text" '"hash_ids"[1] is not a whole' 0 1024 1 '[1, "2"]'
 member "hash_ids has null" '"hash_ids"[0] is not a whole' 0 1024 1 '[null]'
 member "hash_ids has a negative" '"hash_ids"[1] is negative' 0 1024 1 '[1, -2]'
 member "hash_ids has a huge one" '"hash_ids"[0] is above' 0 512 1 '[18446744073709551616]'
-member "more blocks than tokens" 'more blocks than tokens' 0 2 1 '[1, 2, 3]'
-member "too many hash ids" 'more than 65536' 0 99999999 1 "[$(seq -s , 65537)]"
+member "more blocks than tokens" '3 "hash_ids" for "input_length" 2' 0 2 1 '[1, 2, 3]'
+member "too many hash ids" '"hash_ids" has 65537 items' 0 99999999 1 "[$(seq -s , 65537)]"
 
 printf '%s\n%s\n' '{"timestamp": 9, "input_length": 9, "output_length": 1, "hash_ids": [1]}' "$good" \
 	> "$tmp/bad"
