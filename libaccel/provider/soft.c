@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "soft.h"
+#include "soft_queue.h"
 
 #define DEFAULT_NAME	"default"
 #define DEFAULT_NPUS	4
@@ -285,12 +285,7 @@ static int soft_stats(struct accel_dev *base, struct accel_npu_stats *stats, uin
 
 static int soft_client_alive(struct accel_dev *base, uint64_t id)
 {
-	struct soft_dev *dev = (struct soft_dev *)base;
-
-	for (uint32_t slot = 0; slot < SOFT_CLIENTS; slot++)
-		if (atomic_load(&dev->control->clients[slot].id) == id)
-			return soft_slot_locked(dev, slot);
-	return 0;
+	return soft_alive((struct soft_dev *)base, id);
 }
 
 static int soft_quota(struct accel_dev *base, struct accel_quota *quota)
@@ -337,4 +332,16 @@ const struct provider accel_soft_provider = {
 	.buffer_unmap = soft_buffer_unmap,
 	.buffer_export = soft_buffer_export,
 	.buffer_import = soft_buffer_import,
+	.queue_create = soft_queue_create,
+	.queue_destroy = soft_queue_destroy,
+	.queue_submit = soft_queue_submit,
+	.queue_wait = soft_queue_wait,
+	.copy = soft_copy,
+	.timeline_create = soft_timeline_create,
+	.timeline_close = soft_timeline_close,
+	.timeline_export = soft_timeline_export,
+	.timeline_import = soft_timeline_import,
+	.timeline_signal = soft_timeline_signal,
+	.timeline_wait = soft_timeline_wait,
+	.timeline_query = soft_timeline_query,
 };

@@ -28,13 +28,14 @@
 #define SOFT_POISONS		64
 #define SOFT_MIN_ALLOC		4096ull
 #define SOFT_MAX_OPS		1024u
-#define SOFT_MAX_SEGS		65536u
+#define SOFT_MAX_SEGS		16384u
 #define SOFT_MAX_SYNCS		64u
 #define SOFT_MAX_QUEUES		1024u
-#define SOFT_QUEUE_DEPTH	1024u
+#define SOFT_QUEUE_DEPTH	256u
 #define SOFT_FAILURES		64u
-/* Bytes that an engine moves before it looks for something better to do. */
+/* Bytes, and claimed time, that an engine spends before it looks for something better to do. */
 #define SOFT_WINDOW		(1ull << 20)
+#define SOFT_WINDOW_NS		1000000ull
 #define SOFT_STACK		(256u << 10)
 #define SOFT_NAME_MAX		64
 /* How long to wait for another process, for joining and for its word that it has let go. */
@@ -185,6 +186,7 @@ int soft_control_map(int fd, struct soft_control **control);
 bool soft_slot_locked(const struct soft_dev *dev, uint32_t slot);
 void soft_reap(struct soft_dev *dev);
 void soft_reap_slot(struct soft_dev *dev, uint32_t slot);
+bool soft_alive(const struct soft_dev *dev, uint64_t id);
 struct soft_npu *soft_npu_find(struct soft_dev *dev, uint32_t id);
 uint64_t soft_npu_share(const struct soft_entry *entry, uint32_t k);
 void soft_npu_collect(struct soft_dev *dev);

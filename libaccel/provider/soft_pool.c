@@ -103,6 +103,14 @@ bool soft_slot_locked(const struct soft_dev *dev, uint32_t slot)
 	return fcntl(dev->lock_fd, F_OFD_GETLK, &lock) || lock.l_type != F_UNLCK;
 }
 
+bool soft_alive(const struct soft_dev *dev, uint64_t id)
+{
+	for (uint32_t slot = 0; slot < SOFT_CLIENTS; slot++)
+		if (atomic_load(&dev->control->clients[slot].id) == id)
+			return soft_slot_locked(dev, slot);
+	return false;
+}
+
 static void clear_client(struct soft_dev *dev, uint32_t slot)
 {
 	struct soft_control *control = dev->control;

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Queues of the soft provider: making and ending them, submitting, waiting, and
+ * the copy that needs none.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "clock.h"
+#include "memcpy.h"
+#include "soft_queue.h"
+
+static int init_cond(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+	int err;
+
+	err = pthread_condattr_init(&attr);
+	if (err)
+		return -err;
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	err = pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+	return -err;
+}
+
+/* Has the NPU referred to by this client's queues; device lock held. */
+static int use_npu(struct soft_dev *dev, uint32_t id, struct soft_npu **npu)
+{
+	struct soft_client *client = &dev->control->clients[dev->slot];
+	int err = 0;
+
+	soft_lock(dev);
+	*npu = soft_npu_find(dev, id);
+	if (!*npu)
+		err = -ENOENT;
+	else if (atomic_load(&(*npu)->state) != SOFT_NPU_ONLINE)
+		err = -ENODEV;
+	else
+		client->queues[*npu - dev->control->npus]++;
+	soft_unlock(dev);
+	return err;
+}
+
+static void unuse_npu(struct soft_dev *dev, uint32_t slot)
+{
+	soft_lock(dev);
+	dev->control->clients[dev->slot].queues[slot]--;
+	soft_unlock(dev);
+}
+
+/* Device lock held. */
+static int attach(struct soft_dev *dev, uint32_t id, struct soft_queue *queue)
+{
+	struct soft_engine **engine;
+	struct soft_npu *npu;
+	int err;
+
+	if (dev->queue_count == SOFT_MAX_QUEUES)
+		return -EMFILE;
+	err = use_npu(dev, id, &npu);
+	if (err)
+		return err;
+	engine = &dev->engines[npu - dev->control->npus];
+	if (!*engine)
+		err = soft_engine_start(dev, npu, engine);
+	if (err) {
+		unuse_npu(dev, npu - dev->control->npus);
+		return err;
+	}
+	queue->engine = *engine;
+	dev->queue_count++;
+	pthread_mutex_lock(&queue->engine->lock);
+	queue->next = queue->engine->queues;
+	queue->engine->queues = queue;
+	pthread_mutex_unlock(&queue->engine->lock);
+	return 0;
+}
+
+int soft_queue_create(struct accel_dev *base, uint32_t npu, struct accel_queue **queue)
+{
+	struct soft_dev *dev = (struct soft_dev *)base;
+	struct soft_queue *new;
+	int err;
+
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return -ENOMEM;
+	new->base.dev = base;
+	new->tail = &new->head;
+	err = init_cond(&new->ended);
+	if (err)
+		goto out_free;
+	pthread_mutex_lock(&dev->lock);
+	err = attach(dev, npu, new);
+	pthread_mutex_unlock(&dev->lock);
+	if (err)
+		goto out_cond;
+	*queue = &new->base;
+	return 0;
+
+out_cond:
+	pthread_cond_destroy(&new->ended);
+out_free:
+	free(new);
+	return err;
+}
+
+/* Has the engine end the queue's jobs, then takes the queue away from it. */
+static void drain(struct soft_queue *queue)
+{
+	struct soft_engine *engine = queue->engine;
+
+	atomic_store(&queue->closing, true);
+	soft_engine_kick(engine);
+	pthread_mutex_lock(&engine->lock);
+	while (queue->head)
+		pthread_cond_wait(&queue->ended, &engine->lock);
+	pthread_mutex_unlock(&engine->lock);
+}
+
+/* Device lock held. Returns the engine if this was its last queue. */
+static struct soft_engine *detach(struct soft_dev *dev, struct soft_queue *queue)
+{
+	struct soft_engine *engine = queue->engine;
+	struct soft_queue **at;
+	bool last;
+
+	pthread_mutex_lock(&engine->lock);
+	for (at = &engine->queues; *at != queue; at = &(*at)->next)
+		;
+	*at = queue->next;
+	if (engine->last == queue)
+		engine->last = NULL;
+	last = !engine->queues;
+	pthread_mutex_unlock(&engine->lock);
+	dev->queue_count--;
+	if (!last)
+		return NULL;
+	dev->engines[engine->slot] = NULL;
+	return engine;
+}
+
+void soft_queue_destroy(struct accel_queue *base)
+{
+	struct soft_queue *queue = (struct soft_queue *)base;
+	struct soft_dev *dev = (struct soft_dev *)base->dev;
+	uint32_t slot = queue->engine->slot;
+	struct soft_engine *idle;
+
+	drain(queue);
+	pthread_mutex_lock(&dev->lock);
+	idle = detach(dev, queue);
+	pthread_mutex_unlock(&dev->lock);
+	if (idle)
+		soft_engine_stop(idle);
+	unuse_npu(dev, slot);
+	pthread_cond_destroy(&queue->ended);
+	free(queue);
+}
+
+static int claim_signals(struct soft_job *job)
+{
+	uint32_t i;
+	int err;
+
+	for (i = 0; i < job->signal_count; i++) {
+		struct soft_signal *signal = &job->signals[i];
+
+		err = soft_timeline_claim(signal->timeline, &signal->slot);
+		if (err)
+			goto out_end;
+	}
+	return 0;
+
+out_end:
+	while (i--)
+		soft_timeline_end(job->signals[i].timeline, job->signals[i].slot);
+	return err;
+}
+
+/* Engine lock held: points are submitted in the order of the queue. */
+static int append(struct soft_queue *queue, struct soft_job *job)
+{
+	int err;
+
+	if (queue->submitted - queue->done >= SOFT_QUEUE_DEPTH)
+		return -EBUSY;
+	err = claim_signals(job);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < job->signal_count; i++)
+		soft_timeline_publish(job->signals[i].timeline, job->signals[i].slot,
+				      job->signals[i].value);
+	job->seqno = ++queue->submitted;
+	*queue->tail = job;
+	queue->tail = &job->next;
+	return 0;
+}
+
+int soft_queue_submit(struct accel_queue *base, const struct accel_submit *submit,
+		      uint64_t *seqno)
+{
+	struct soft_queue *queue = (struct soft_queue *)base;
+	struct soft_engine *engine = queue->engine;
+	struct soft_job *job;
+	int err;
+
+	err = soft_job_build(queue, submit, &job);
+	if (err)
+		return err;
+	pthread_mutex_lock(&engine->lock);
+	err = append(queue, job);
+	if (!err)
+		*seqno = job->seqno;
+	pthread_mutex_unlock(&engine->lock);
+	if (err) {
+		soft_job_free(job);
+		return err;
+	}
+	atomic_fetch_add(&engine->npu->counters.submitted, 1);
+	soft_engine_kick(engine);
+	return 0;
+}
+
+/* Engine lock held. */
+static int recall(const struct soft_queue *queue, uint64_t seqno, struct accel_result *result)
+{
+	for (uint32_t i = 0; i < SOFT_FAILURES && i < queue->failure_count; i++)
+		if (queue->failures[i].seqno == seqno) {
+			*result = queue->failures[i].result;
+			return result->error;
+		}
+	if (queue->forgotten_first && seqno >= queue->forgotten_first &&
+	    seqno <= queue->forgotten_last)
+		return -ENODATA;
+	*result = (struct accel_result){ 0 };
+	return 0;
+}
+
+int soft_queue_wait(struct accel_queue *base, uint64_t seqno, int64_t deadline_ns,
+		    struct accel_result *result)
+{
+	struct soft_queue *queue = (struct soft_queue *)base;
+	struct soft_engine *engine = queue->engine;
+	struct timespec until = clock_timespec(deadline_ns);
+	int err = 0;
+
+	pthread_mutex_lock(&engine->lock);
+	if (!seqno || seqno > queue->submitted) {
+		pthread_mutex_unlock(&engine->lock);
+		return -EINVAL;
+	}
+	while (queue->done < seqno && !err)
+		err = pthread_cond_timedwait(&queue->ended, &engine->lock, &until);
+	err = queue->done < seqno ? -ETIME : recall(queue, seqno, result);
+	pthread_mutex_unlock(&engine->lock);
+	return err;
+}
+
+/* In slices, so that the death of the NPU ends it. */
+static int model_sleep(struct soft_npu *npu, int64_t end)
+{
+	int64_t left;
+
+	while ((left = end - clock_now()) > 0) {
+		struct timespec nap = clock_timespec(left < SOFT_POLL_NS ? left : SOFT_POLL_NS);
+
+		if (atomic_load(&npu->state) != SOFT_NPU_ONLINE)
+			return -ENODEV;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+/*
+ * It is in no queue and so in order with none: the caller's own thread moves the
+ * bytes, which spares small copies two switches. The NPU's model, faults and
+ * counters apply as on its engine.
+ */
+int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer *src,
+	      uint64_t src_offset, uint64_t size, uint32_t flags)
+{
+	struct accel_seg seg = { dst_offset, src_offset, size };
+	struct soft_op op = {
+		.type = ACCEL_OP_COPY, .seg_count = 1, .segs = &seg,
+		.dst = (struct soft_buffer *)dst, .src = (struct soft_buffer *)src,
+	};
+	struct soft_dev *dev = (struct soft_dev *)dst->dev;
+	struct soft_npu *npu = &dev->control->npus[op.dst->entry->npus[0] % SOFT_NPUS];
+	bool stream = copy_should_stream(size, flags);
+	uint32_t fault;
+	int err;
+
+	err = soft_move_check(&op);
+	if (err)
+		return err;
+	if (soft_move_lost(op.dst, &fault) || soft_move_lost(op.src, &fault))
+		return -ENODEV;
+	err = soft_move_begin(npu);
+	if (!err)
+		err = model_sleep(npu, soft_model(npu, 0, npu->latency_ns));
+	for (uint64_t done = 0; !err && done < size; done += SOFT_WINDOW) {
+		uint64_t part = size - done < SOFT_WINDOW ? size - done : SOFT_WINDOW;
+
+		err = soft_move(npu, &op, &seg, done, part, stream, &fault);
+		if (!err)
+			err = model_sleep(npu, soft_model(npu, part, 0));
+	}
+	return err;
+}
