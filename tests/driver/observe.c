@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/* What can be seen from outside: fdinfo in the DRM format, and tracepoints. */
+#include "npool.h"
+
+#define TRACING "/sys/kernel/tracing/"
+
+FIXTURE(observe)
+{
+	struct pool p;
+	int fd;
+	uint32_t queue;
+	struct drm_npool_bo_create bo;
+};
+
+FIXTURE_SETUP(observe)
+{
+	pool_setup(&self->p);
+	self->fd = node_open();
+	self->queue = queue_new(self->fd, self->p.npu[0]);
+	self->bo = bo_new(self->fd, self->p.npu[0], MIB(1));
+}
+
+FIXTURE_TEARDOWN(observe)
+{
+	close(self->fd);
+	EXPECT_TRUE(pool_teardown(&self->p));
+}
+
+/* The text after "key:" of this descriptor's fdinfo, or NULL. */
+static const char *fdinfo(int fd, const char *key)
+{
+	static char text[8192];
+	char path[64], line[64], *at;
+	int file;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = open(path, O_RDONLY);
+	must(file >= 0);
+	n = read(file, text, sizeof(text) - 1);
+	must(n > 0);
+	text[n] = 0;
+	close(file);
+	snprintf(line, sizeof(line), "\n%s:", key);
+	at = strstr(text, line);
+	return at ? at + strlen(line) : NULL;
+}
+
+static uint64_t fdinfo_number(int fd, const char *key)
+{
+	const char *text = fdinfo(fd, key);
+
+	return text ? strtoull(text, NULL, 10) : UINT64_MAX;
+}
+
+TEST_F(observe, fdinfo_is_in_the_drm_format)
+{
+	const char *driver = fdinfo(self->fd, "drm-driver");
+	uint64_t busy;
+	int i;
+
+	ASSERT_NE(NULL, driver);
+	EXPECT_EQ(0, strncmp(driver + strspn(driver, " \t"), "npool\n", 6));
+	EXPECT_NE(NULL, fdinfo(self->fd, "drm-client-id"));
+	EXPECT_NE(NULL, fdinfo(self->fd, "drm-engine-copy"));
+	EXPECT_EQ(1024, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_EQ(0, fdinfo_number(self->fd, "drm-shared-memory"));
+	busy = fdinfo_number(self->fd, "drm-engine-copy");
+	for (i = 0; i < 10; i++)
+		ASSERT_EQ(0, move_bytes(self->fd, self->queue, self->bo.handle, 0, self->bo.handle,
+					KIB(512), KIB(512)));
+	EXPECT_TRUE(eventually(fdinfo_number(self->fd, "drm-engine-copy") > busy));
+}
+
+TEST_F(observe, fdinfo_follows_the_buffers)
+{
+	struct drm_npool_bo_create more = bo_new(self->fd, self->p.npu[1], MIB(2));
+	int other = node_open();
+	uint32_t handle;
+	int dmabuf = bo_export(self->fd, more.handle);
+
+	EXPECT_EQ(3072, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_EQ(0, fdinfo_number(other, "drm-total-memory"));
+	ASSERT_EQ(0, bo_import(other, dmabuf, &handle));
+	EXPECT_EQ(2048, fdinfo_number(other, "drm-shared-memory"));
+	close(dmabuf);
+	close(other);
+	bo_close(self->fd, more.handle);
+	EXPECT_EQ(1024, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_NE(fdinfo_number(self->fd, "drm-client-id"), UINT64_MAX);
+}
+
+static int echo(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+TEST_F(observe, tracepoints)
+{
+	static char text[1 << 16];
+	char client[32];
+	struct drm_npool_client_info info;
+	struct drm_npool_query query = { .topic = DRM_NPOOL_TOPIC_CLIENT, .data = (uintptr_t)&info,
+					 .count = 1, .stride = sizeof(info) };
+	const char *submit, *start, *done;
+	ssize_t n, all = 0;
+	int trace;
+
+	if (access(TRACING "trace", F_OK))
+		system("mount -t tracefs tracefs " TRACING " 2>/dev/null");
+	if (access(TRACING "trace", F_OK))
+		SKIP(return, "this kernel has no tracefs");
+	ASSERT_EQ(0, echo(TRACING "trace", ""));
+	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "1"));
+	ASSERT_EQ(0, move_bytes(self->fd, self->queue, self->bo.handle, 0, self->bo.handle, KIB(512), 777));
+	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "0"));
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &query));
+	trace = open(TRACING "trace", O_RDONLY);
+	ASSERT_LE(0, trace);
+	while ((n = read(trace, text + all, sizeof(text) - 1 - all)) > 0)
+		all += n;
+	close(trace);
+	submit = strstr(text, "npool_job_submit: ");
+	start = strstr(text, "npool_job_start: ");
+	done = strstr(text, "npool_job_done: ");
+	ASSERT_TRUE(submit && start && done)
+		TH_LOG("%.2000s", text);
+	snprintf(client, sizeof(client), " client=%llu ", (unsigned long long)info.id);
+	EXPECT_NE(NULL, strstr(submit, client));
+	EXPECT_NE(NULL, strstr(submit, "seqno=1 ops=1"));
+	EXPECT_NE(NULL, strstr(done, "bytes=777 error=0"));
+}
+
+TEST_HARNESS_MAIN
