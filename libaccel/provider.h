@@ -20,6 +20,7 @@ struct provider;
 struct accel_dev {
 	const struct provider *ops;
 	uint64_t client;
+	uint32_t max_ops, max_syncs;	/* in one submit */
 	char uri[ACCEL_URI_MAX];
 };
 
@@ -38,7 +39,7 @@ struct accel_timeline {
 
 struct provider {
 	const char *scheme;
-	/* @rest: address without scheme, NULL to choose one; sets client, and uri if it chose */
+	/* @rest: address without scheme, NULL to choose one; sets client, uri if it chose, limits */
 	int (*open)(const char *rest, struct accel_dev **dev);
 	void (*close)(struct accel_dev *dev);
 	int (*pool_info)(struct accel_dev *dev, struct accel_pool_info *info);

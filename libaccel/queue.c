@@ -60,6 +60,10 @@ int accel_queue_submit(struct accel_queue *queue, const struct accel_submit *sub
 
 	if (!queue || !submit || (submit->op_count && !submit->ops))
 		return -EINVAL;
+	/* Before anything of the arrays is read: a wild count must not be followed. */
+	if (submit->op_count > queue->dev->max_ops || submit->wait_count > queue->dev->max_syncs ||
+	    submit->signal_count > queue->dev->max_syncs)
+		return -EINVAL;
 	for (uint32_t i = 0; i < submit->op_count; i++) {
 		err = check_op(queue->dev, &submit->ops[i]);
 		if (err)

@@ -83,7 +83,7 @@ static int parse(const char *rest, struct address *address)
 	size_t len = strcspn(rest, "?");
 
 	*address = (struct address){ .npus = DEFAULT_NPUS, .bytes = DEFAULT_BYTES };
-	if (!len || len > SOFT_NAME_MAX)
+	if (!len || len > SOFT_NAME_MAX || !isalnum((unsigned char)rest[0]))
 		return -EINVAL;
 	for (size_t i = 0; i < len; i++)
 		if (!isalnum((unsigned char)rest[i]) && !strchr("._-", rest[i]))
@@ -124,6 +124,13 @@ static void destroy(struct soft_dev *dev)
 	free(dev);
 }
 
+/* The end of a device whose service thread is done, or is the caller. */
+void soft_free(struct soft_dev *dev)
+{
+	soft_leave(dev);
+	destroy(dev);
+}
+
 static int soft_open(const char *rest, struct accel_dev **dev)
 {
 	struct address address;
@@ -142,6 +149,8 @@ static int soft_open(const char *rest, struct accel_dev **dev)
 		return err;
 	}
 	strcpy(new->name, address.name);
+	new->base.max_ops = SOFT_MAX_OPS;
+	new->base.max_syncs = SOFT_MAX_SYNCS;
 	err = soft_join(new, address.npus, address.bytes);
 	if (err)
 		goto out_destroy;
@@ -159,15 +168,22 @@ out_destroy:
 	return err;
 }
 
+/*
+ * What mappings and descriptors outlive their device stay on the books: the
+ * service thread stays behind for them, under another client's number, and
+ * closes up when the last is gone.
+ */
 static void soft_close(struct accel_dev *base)
 {
 	struct soft_dev *dev = (struct soft_dev *)base;
 
+	soft_map_linger(dev);
+	soft_settle_own(dev);
+	soft_renumber(dev);
+	if (soft_stay_behind(dev))
+		return;
 	soft_stop_serving(dev);
-	soft_map_forget(dev);
-	soft_settle_forget(dev);
-	soft_leave(dev);
-	destroy(dev);
+	soft_free(dev);
 }
 
 static int soft_pool_info(struct accel_dev *base, struct accel_pool_info *info)
@@ -194,7 +210,7 @@ static int soft_pool_info(struct accel_dev *base, struct accel_pool_info *info)
 		if (state != SOFT_NPU_ONLINE)
 			continue;
 		info->bytes_total += npu->bytes;
-		info->bytes_free += npu->used < npu->bytes ? npu->bytes - npu->used : 0;
+		info->bytes_free += soft_npu_free(npu);
 	}
 	soft_unlock(dev);
 	return 0;
@@ -227,7 +243,7 @@ static void fill_info(const struct soft_npu *npu, struct accel_npu_info *info)
 		.id = npu->id,
 		.state = online ? ACCEL_NPU_ONLINE : ACCEL_NPU_DEAD,
 		.bytes_total = npu->bytes,
-		.bytes_free = online && npu->used < npu->bytes ? npu->bytes - npu->used : 0,
+		.bytes_free = online ? soft_npu_free(npu) : 0,
 		.bandwidth = npu->bandwidth,
 		.latency_ns = npu->latency_ns,
 		.backend = "soft",

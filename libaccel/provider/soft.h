@@ -50,14 +50,14 @@ enum soft_npu_state {
 	SOFT_NPU_DEAD,
 };
 
-/* A poisoned page: the page-th of a buffer's on this NPU, or of the free ones. */
+/* A poisoned page: the page-th of a buffer's on this NPU, or a page that is free no more. */
 struct soft_poison {
 	uint32_t buffer;
 	uint32_t pad;
 	uint64_t page;
 };
 
-#define SOFT_POISON_FREE UINT32_MAX
+#define SOFT_POISON_RETIRED UINT32_MAX
 
 struct soft_counters {
 	_Atomic uint64_t submitted, done, failed;
@@ -144,6 +144,12 @@ struct soft_linger {
 	int probe;
 };
 
+enum soft_mode {
+	SOFT_SERVING = 0,
+	SOFT_STOPPING,
+	SOFT_LEFT_BEHIND,	/* closed; the service thread ends the device */
+};
+
 struct soft_dev {
 	struct accel_dev base;
 	struct soft_control *control;
@@ -154,8 +160,9 @@ struct soft_dev {
 	char name[SOFT_NAME_MAX + 1];
 
 	int listen_fd;
-	int stop_fd;
+	int wake_fd;			/* has the service thread look at @mode and @lingering */
 	pthread_t service;
+	_Atomic uint32_t mode;		/* enum soft_mode */
 
 	pthread_mutex_t lock;		/* what follows */
 	struct soft_mapping *mappings;
@@ -178,6 +185,9 @@ struct soft_buffer {
 
 struct soft_engine;
 
+/* soft.c */
+void soft_free(struct soft_dev *dev);
+
 /* soft_pool.c: the tables */
 void soft_lock(struct soft_dev *dev);
 void soft_unlock(struct soft_dev *dev);
@@ -189,6 +199,7 @@ void soft_reap_slot(struct soft_dev *dev, uint32_t slot);
 bool soft_alive(const struct soft_dev *dev, uint64_t id);
 struct soft_npu *soft_npu_find(struct soft_dev *dev, uint32_t id);
 uint64_t soft_npu_share(const struct soft_entry *entry, uint32_t k);
+uint64_t soft_npu_free(const struct soft_npu *npu);
 void soft_npu_collect(struct soft_dev *dev);
 void soft_entry_charge(struct soft_dev *dev, uint32_t index);
 void soft_entry_drop(struct soft_dev *dev, uint32_t index);
@@ -203,6 +214,9 @@ int soft_place(struct soft_dev *dev, uint64_t size, const struct accel_where *wh
 int soft_join(struct soft_dev *dev, uint32_t npus, uint64_t bytes);
 void soft_leave(struct soft_dev *dev);
 int soft_serve(struct soft_dev *dev);
+void soft_renumber(struct soft_dev *dev);
+bool soft_stay_behind(struct soft_dev *dev);
+bool soft_wake_service(int wake_fd);
 void soft_stop_serving(struct soft_dev *dev);
 void soft_sync_others(struct soft_dev *dev, bool lingering_only);
 int soft_thread(pthread_t *thread, void *(*run)(void *), void *arg);
@@ -219,13 +233,12 @@ void soft_buffer_get(struct soft_buffer *buffer);
 void soft_buffer_put(struct soft_buffer *buffer);
 void soft_settle(struct soft_dev *dev);
 void soft_settle_own(struct soft_dev *dev);
-void soft_settle_forget(struct soft_dev *dev);
 
 /* soft_map.c */
 int soft_buffer_map(struct accel_buffer *buffer, uint32_t flags, void **ptr);
 int soft_buffer_unmap(struct accel_dev *dev, void *ptr, uint64_t size);
 void soft_map_lost(struct soft_dev *dev);
-void soft_map_forget(struct soft_dev *dev);
+void soft_map_linger(struct soft_dev *dev);
 
 /* soft_engine.c */
 void soft_engine_wake(struct soft_dev *dev);
@@ -235,7 +248,6 @@ int soft_npu_add(struct accel_dev *dev, const struct accel_npu_config *config, u
 int soft_npu_remove(struct accel_dev *dev, uint32_t id);
 int soft_npu_inject(struct accel_dev *dev, uint32_t id, enum accel_fault fault, uint64_t arg);
 bool soft_npu_take_fault(_Atomic uint32_t *count);
-void soft_poison_alloc(struct soft_dev *dev, uint32_t index);
 void soft_poison_free(struct soft_dev *dev, uint32_t index);
 bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, uint32_t *npu);
 

@@ -123,6 +123,7 @@ static void linger(struct soft_dev *dev, struct soft_linger *new)
 	dev->lingering = new;
 	atomic_fetch_add(&dev->control->clients[dev->slot].lingering, 1);
 	pthread_mutex_unlock(&dev->lock);
+	soft_wake_service(dev->wake_fd);
 }
 
 void soft_buffer_get(struct soft_buffer *buffer)
@@ -195,20 +196,21 @@ void soft_settle(struct soft_dev *dev)
 	soft_unlock(dev);
 }
 
-/* At accel_close(): what still lingers becomes an orphan with the client. */
-void soft_settle_forget(struct soft_dev *dev)
+/* Whether this allocation is one that is to fail. Control lock held. */
+static bool acts_full(struct soft_dev *dev, const struct soft_entry *entry)
 {
-	struct soft_linger *watch;
+	bool fails = false;
 
-	while ((watch = dev->lingering)) {
-		dev->lingering = watch->next;
-		close(watch->probe);
-		free(watch);
-	}
+	for (uint32_t k = 0; k < entry->npu_count; k++)
+		if (soft_npu_share(entry, k))
+			fails |= soft_npu_take_fault(
+				&dev->control->npus[entry->npus[k]].alloc_faults);
+	return fails;
 }
 
+/* @again: out, whether looking once more might help. */
 static int enter(struct soft_dev *dev, uint64_t size, const struct accel_where *where,
-		 uint32_t *index)
+		 uint32_t *index, bool *again)
 {
 	struct soft_entry *entry;
 	int err;
@@ -220,6 +222,9 @@ static int enter(struct soft_dev *dev, uint64_t size, const struct accel_where *
 	entry = &dev->control->entries[*index];
 	memset(entry, 0, sizeof(*entry));
 	err = soft_place(dev, size, where, entry);
+	*again = err == -ENOSPC || err == -EDQUOT;
+	if (!err && acts_full(dev, entry))
+		err = -ENOSPC;
 	if (err)
 		goto out;
 	entry->creator = dev->base.client;
@@ -239,12 +244,13 @@ out:
 static int enter_settled(struct soft_dev *dev, uint64_t size, const struct accel_where *where,
 			 uint32_t *index)
 {
-	int err = enter(dev, size, where, index);
+	bool again = false;
+	int err = enter(dev, size, where, index, &again);
 
-	if (err != -ENOSPC && err != -EDQUOT)
+	if (!again)
 		return err;
 	soft_settle(dev);
-	return enter(dev, size, where, index);
+	return enter(dev, size, where, index, &again);
 }
 
 int soft_buffer_create(struct accel_dev *base, uint64_t size, const struct accel_where *where,

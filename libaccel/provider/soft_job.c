@@ -12,9 +12,6 @@
 static int count_segs(const struct accel_submit *submit, uint64_t *count)
 {
 	*count = 0;
-	if (submit->op_count > SOFT_MAX_OPS || submit->wait_count > SOFT_MAX_SYNCS ||
-	    submit->signal_count > SOFT_MAX_SYNCS)
-		return -EINVAL;
 	for (uint32_t i = 0; i < submit->op_count; i++)
 		*count += submit->ops[i].seg_count;
 	return *count > SOFT_MAX_SEGS ? -EINVAL : 0;

@@ -257,16 +257,22 @@ static int claim_slot(struct soft_dev *dev)
 	return -EUSERS;
 }
 
+/* The slot gets a number that none had: at the start, and when its device is closed. */
+void soft_renumber(struct soft_dev *dev)
+{
+	soft_lock(dev);
+	dev->base.client = dev->control->next_client++;
+	atomic_store(&dev->control->clients[dev->slot].id, dev->base.client);
+	soft_unlock(dev);
+}
+
 static void register_client(struct soft_dev *dev)
 {
-	struct soft_client *client = &dev->control->clients[dev->slot];
-
 	soft_lock(dev);
 	soft_reap_slot(dev, dev->slot);
 	soft_reap(dev);
-	dev->base.client = dev->control->next_client++;
-	atomic_store(&client->id, dev->base.client);
 	soft_unlock(dev);
+	soft_renumber(dev);
 }
 
 static int attach(struct soft_dev *dev, uint32_t npus, uint64_t bytes)
@@ -354,23 +360,39 @@ static void answer(struct soft_dev *dev, int sock)
 	}
 }
 
+/* True when the thread is done; a device that was left behind is gone then. */
+static bool done_serving(struct soft_dev *dev)
+{
+	uint32_t mode = atomic_load(&dev->mode);
+
+	soft_settle_own(dev);
+	if (mode == SOFT_LEFT_BEHIND &&
+	    !atomic_load(&dev->control->clients[dev->slot].lingering)) {
+		close(dev->wake_fd);
+		soft_free(dev);
+		return true;
+	}
+	return mode == SOFT_STOPPING;
+}
+
 static void *serve(void *arg)
 {
 	struct soft_dev *dev = arg;
 	struct pollfd fds[] = {
-		{ .fd = dev->stop_fd, .events = POLLIN },
+		{ .fd = dev->wake_fd, .events = POLLIN },
 		{ .fd = dev->listen_fd, .events = POLLIN },
 	};
 	const struct soft_client *client = &dev->control->clients[dev->slot];
+	uint64_t ignored;
 
 	for (;;) {
 		int sock;
 
 		poll(fds, 2, atomic_load(&client->lingering) ? LINGER_POLL_MS : -1);
-		if (fds[0].revents)
+		if (fds[0].revents && read(dev->wake_fd, &ignored, sizeof(ignored)) < 0)
+			continue;
+		if (done_serving(dev))
 			return NULL;
-		if (atomic_load(&client->lingering))
-			soft_settle_own(dev);
 		if (!fds[1].revents)
 			continue;
 		sock = accept4(dev->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -407,22 +429,47 @@ int soft_serve(struct soft_dev *dev)
 {
 	int err;
 
-	dev->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (dev->stop_fd < 0)
+	dev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (dev->wake_fd < 0)
 		return -errno;
 	err = soft_thread(&dev->service, serve, dev);
 	if (err)
-		close(dev->stop_fd);
+		close(dev->wake_fd);
 	return err;
+}
+
+/* Has the service thread look at what changed. It cannot fail: the count never gets far. */
+bool soft_wake_service(int wake_fd)
+{
+	uint64_t one = 1;
+
+	return write(wake_fd, &one, sizeof(one)) == sizeof(one);
+}
+
+/* True if there is something left to watch; @dev is then the service thread's. */
+bool soft_stay_behind(struct soft_dev *dev)
+{
+	int wake_fd;
+
+	if (!atomic_load(&dev->control->clients[dev->slot].lingering))
+		return false;
+	/* The thread may close its own, and @dev be gone, before it is woken. */
+	wake_fd = fcntl(dev->wake_fd, F_DUPFD_CLOEXEC, 0);
+	if (wake_fd < 0)
+		return false;
+	pthread_detach(dev->service);
+	atomic_store(&dev->mode, SOFT_LEFT_BEHIND);
+	soft_wake_service(wake_fd);
+	close(wake_fd);
+	return true;
 }
 
 void soft_stop_serving(struct soft_dev *dev)
 {
-	uint64_t one = 1;
-
-	if (write(dev->stop_fd, &one, sizeof(one)) == sizeof(one))
+	atomic_store(&dev->mode, SOFT_STOPPING);
+	if (soft_wake_service(dev->wake_fd))
 		pthread_join(dev->service, NULL);
-	close(dev->stop_fd);
+	close(dev->wake_fd);
 }
 
 /* Asks the other members to let go of what is gone; waits a bounded time for their word. */

@@ -94,13 +94,18 @@ void soft_map_lost(struct soft_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-/* At accel_close(): the mappings stay, the books about them end. */
-void soft_map_forget(struct soft_dev *dev)
+/* At accel_close(): the mappings stay, nobody can tell which, so their files are watched. */
+void soft_map_linger(struct soft_dev *dev)
 {
-	struct soft_mapping *mapping;
+	struct soft_mapping *mapping, *next;
 
-	while ((mapping = dev->mappings)) {
-		dev->mappings = mapping->next;
+	pthread_mutex_lock(&dev->lock);
+	next = dev->mappings;
+	dev->mappings = NULL;
+	pthread_mutex_unlock(&dev->lock);
+	while ((mapping = next)) {
+		next = mapping->next;
+		atomic_store(&mapping->buffer->exposed, true);
 		soft_buffer_put(mapping->buffer);
 		free(mapping);
 	}

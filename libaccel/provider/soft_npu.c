@@ -3,8 +3,8 @@
  * Members coming, going, and acting out faults.
  *
  * Nobody sees addresses in a soft NPU, so its memory is taken to lie in the
- * order of the table of buffers with all that is free behind; a poisoned page
- * stays with the buffer or the free memory that it was in.
+ * order of the table of buffers with all that is free behind. A poisoned page
+ * stays with the buffer that it was in and is not handed out after.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,28 +38,7 @@ static void drop_poison(struct soft_npu *npu, uint32_t i)
 	atomic_store(&npu->poison_count, last);
 }
 
-/* A new buffer takes the first of the free pages of each of its NPUs. Control lock held. */
-void soft_poison_alloc(struct soft_dev *dev, uint32_t index)
-{
-	const struct soft_entry *entry = &dev->control->entries[index];
-
-	for (uint32_t k = 0; k < entry->npu_count && k < SOFT_NPUS; k++) {
-		struct soft_npu *npu = &dev->control->npus[entry->npus[k]];
-		uint64_t pages = soft_npu_share(entry, k) / SOFT_MIN_ALLOC;
-
-		for (uint32_t i = 0; i < atomic_load(&npu->poison_count); i++) {
-			struct soft_poison *poison = &npu->poison[i];
-
-			if (poison->buffer != SOFT_POISON_FREE)
-				continue;
-			if (poison->page < pages)
-				poison->buffer = index;
-			else
-				poison->page -= pages;
-		}
-	}
-}
-
+/* A buffer goes: its poisoned pages are not handed out again. Control lock held. */
 void soft_poison_free(struct soft_dev *dev, uint32_t index)
 {
 	const struct soft_entry *entry = &dev->control->entries[index];
@@ -69,7 +48,7 @@ void soft_poison_free(struct soft_dev *dev, uint32_t index)
 
 		for (uint32_t i = 0; i < atomic_load(&npu->poison_count); i++)
 			if (npu->poison[i].buffer == index)
-				npu->poison[i].buffer = SOFT_POISON_FREE;
+				npu->poison[i].buffer = SOFT_POISON_RETIRED;
 	}
 }
 
@@ -109,7 +88,7 @@ bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, u
 static int poison(struct soft_dev *dev, struct soft_npu *npu, uint64_t offset)
 {
 	uint32_t slot = npu - dev->control->npus, count = atomic_load(&npu->poison_count), k;
-	struct soft_poison new = { SOFT_POISON_FREE, 0, offset / SOFT_MIN_ALLOC };
+	struct soft_poison new = { SOFT_POISON_RETIRED, 0, offset / SOFT_MIN_ALLOC };
 
 	if (offset >= npu->bytes)
 		return -EINVAL;

@@ -2,17 +2,12 @@
 /*
  * Where a new buffer goes: from what a caller asks to NPU slots, or the errno
  * that says why not. Called with the control lock held; changes nothing but the
- * entry it fills and an NPU's count of allocations that are to fail.
+ * entry it fills.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "soft.h"
-
-static uint64_t free_bytes(const struct soft_npu *npu)
-{
-	return npu->used < npu->bytes ? npu->bytes - npu->used : 0;
-}
 
 /* Slots of the NPUs that the caller named. */
 static int resolve(struct soft_dev *dev, const struct accel_where *where, uint16_t *slots)
@@ -55,8 +50,8 @@ static void choose(struct soft_dev *dev, uint16_t *slots, uint32_t count)
 	uint16_t best = slots[0];
 
 	for (uint32_t i = 1; i < count; i++)
-		if (free_bytes(&dev->control->npus[slots[i]]) >
-		    free_bytes(&dev->control->npus[best]))
+		if (soft_npu_free(&dev->control->npus[slots[i]]) >
+		    soft_npu_free(&dev->control->npus[best]))
 			best = slots[i];
 	slots[0] = best;
 }
@@ -64,11 +59,7 @@ static void choose(struct soft_dev *dev, uint16_t *slots, uint32_t count)
 static int check_room(struct soft_dev *dev, const struct soft_entry *entry)
 {
 	for (uint32_t k = 0; k < entry->npu_count; k++)
-		if (soft_npu_share(entry, k) > free_bytes(&dev->control->npus[entry->npus[k]]))
-			return -ENOSPC;
-	for (uint32_t k = 0; k < entry->npu_count; k++)
-		if (soft_npu_share(entry, k) &&
-		    soft_npu_take_fault(&dev->control->npus[entry->npus[k]].alloc_faults))
+		if (soft_npu_share(entry, k) > soft_npu_free(&dev->control->npus[entry->npus[k]]))
 			return -ENOSPC;
 	return 0;
 }

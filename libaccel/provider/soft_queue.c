@@ -290,6 +290,7 @@ int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer
 	struct soft_npu *npu = &dev->control->npus[op.dst->entry->npus[0] % SOFT_NPUS];
 	bool stream = copy_should_stream(size, flags);
 	uint32_t fault;
+	int64_t begin;
 	int err;
 
 	err = soft_move_check(&op);
@@ -297,6 +298,8 @@ int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer
 		return err;
 	if (soft_move_lost(op.dst, &fault) || soft_move_lost(op.src, &fault))
 		return -ENODEV;
+	begin = clock_now();
+	atomic_fetch_add(&npu->counters.submitted, 1);
 	err = soft_move_begin(npu);
 	if (!err)
 		err = model_sleep(npu, soft_model(npu, 0, npu->latency_ns));
@@ -307,5 +310,7 @@ int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer
 		if (!err)
 			err = model_sleep(npu, soft_model(npu, part, 0));
 	}
+	atomic_fetch_add(err ? &npu->counters.failed : &npu->counters.done, 1);
+	atomic_fetch_add(&npu->counters.busy_ns, clock_now() - begin);
 	return err;
 }
