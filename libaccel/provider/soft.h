@@ -50,14 +50,14 @@ enum soft_npu_state {
 	SOFT_NPU_DEAD,
 };
 
-/* A poisoned page: the page-th of a buffer's on this NPU, or a page that is free no more. */
+/* A poisoned page: the page-th of a buffer's on this NPU, or one of the free ones. */
 struct soft_poison {
 	uint32_t buffer;
 	uint32_t pad;
 	uint64_t page;
 };
 
-#define SOFT_POISON_RETIRED UINT32_MAX
+#define SOFT_POISON_FREE UINT32_MAX
 
 struct soft_counters {
 	_Atomic uint64_t submitted, done, failed;
@@ -248,6 +248,7 @@ int soft_npu_add(struct accel_dev *dev, const struct accel_npu_config *config, u
 int soft_npu_remove(struct accel_dev *dev, uint32_t id);
 int soft_npu_inject(struct accel_dev *dev, uint32_t id, enum accel_fault fault, uint64_t arg);
 bool soft_npu_take_fault(_Atomic uint32_t *count);
+void soft_poison_alloc(struct soft_dev *dev, uint32_t index);
 void soft_poison_free(struct soft_dev *dev, uint32_t index);
 bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, uint32_t *npu);
 

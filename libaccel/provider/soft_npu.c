@@ -4,7 +4,7 @@
  *
  * Nobody sees addresses in a soft NPU, so its memory is taken to lie in the
  * order of the table of buffers with all that is free behind. A poisoned page
- * stays with the buffer that it was in and is not handed out after.
+ * stays with the buffer that it was in; once free it is handed out last.
  */
 #include <errno.h>
 #include <string.h>
@@ -38,7 +38,35 @@ static void drop_poison(struct soft_npu *npu, uint32_t i)
 	atomic_store(&npu->poison_count, last);
 }
 
-/* A buffer goes: its poisoned pages are not handed out again. Control lock held. */
+static uint64_t free_poison(const struct soft_npu *npu)
+{
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < atomic_load(&npu->poison_count); i++)
+		count += npu->poison[i].buffer == SOFT_POISON_FREE;
+	return count;
+}
+
+/* A new buffer takes poisoned pages, as its last, where the good ones do not do. Control lock held. */
+void soft_poison_alloc(struct soft_dev *dev, uint32_t index)
+{
+	const struct soft_entry *entry = &dev->control->entries[index];
+
+	for (uint32_t k = 0; k < entry->npu_count && k < SOFT_NPUS; k++) {
+		struct soft_npu *npu = &dev->control->npus[entry->npus[k] % SOFT_NPUS];
+		uint64_t page = soft_npu_share(entry, k) / SOFT_MIN_ALLOC;
+		uint64_t room = soft_npu_free(npu) / SOFT_MIN_ALLOC, bad = free_poison(npu);
+
+		for (uint32_t i = 0; page && bad > room && i < atomic_load(&npu->poison_count); i++) {
+			if (npu->poison[i].buffer != SOFT_POISON_FREE)
+				continue;
+			npu->poison[i].page = --page;
+			npu->poison[i].buffer = index;
+			bad--;
+		}
+	}
+}
+
 void soft_poison_free(struct soft_dev *dev, uint32_t index)
 {
 	const struct soft_entry *entry = &dev->control->entries[index];
@@ -48,7 +76,7 @@ void soft_poison_free(struct soft_dev *dev, uint32_t index)
 
 		for (uint32_t i = 0; i < atomic_load(&npu->poison_count); i++)
 			if (npu->poison[i].buffer == index)
-				npu->poison[i].buffer = SOFT_POISON_RETIRED;
+				npu->poison[i].buffer = SOFT_POISON_FREE;
 	}
 }
 
@@ -88,7 +116,7 @@ bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, u
 static int poison(struct soft_dev *dev, struct soft_npu *npu, uint64_t offset)
 {
 	uint32_t slot = npu - dev->control->npus, count = atomic_load(&npu->poison_count), k;
-	struct soft_poison new = { SOFT_POISON_RETIRED, 0, offset / SOFT_MIN_ALLOC };
+	struct soft_poison new = { SOFT_POISON_FREE, 0, offset / SOFT_MIN_ALLOC };
 
 	if (offset >= npu->bytes)
 		return -EINVAL;

@@ -168,15 +168,10 @@ struct soft_npu *soft_npu_find(struct soft_dev *dev, uint32_t id)
 	return NULL;
 }
 
-/* What can be allocated: neither in a buffer nor retired for poison. Control lock held. */
+/* Bytes that can be allocated; none where an orphan came back to no room. Control lock held. */
 uint64_t soft_npu_free(const struct soft_npu *npu)
 {
-	uint64_t gone = npu->used;
-
-	for (uint32_t i = 0; i < SOFT_POISONS && i < atomic_load(&npu->poison_count); i++)
-		if (npu->poison[i].buffer == SOFT_POISON_RETIRED)
-			gone += SOFT_MIN_ALLOC;
-	return gone < npu->bytes ? npu->bytes - gone : 0;
+	return npu->used < npu->bytes ? npu->bytes - npu->used : 0;
 }
 
 /* Forgets dead NPUs that nothing refers to any more. Control lock held. */
@@ -205,6 +200,7 @@ void soft_npu_collect(struct soft_dev *dev)
 void soft_entry_charge(struct soft_dev *dev, uint32_t index)
 {
 	count_entry(dev->control, &dev->control->entries[index]);
+	soft_poison_alloc(dev, index);
 }
 
 /* Gives up this client's reference. Control lock held. */
