@@ -136,10 +136,8 @@ TEST_F(removal, under_heavy_load)
 			ASSERT_EQ(0, pthread_create(&threads[i], NULL, load_npu, &loads[i]));
 		}
 		nap(30 + rand() % 50);
-		if (round & 1)
-			EXPECT_EQ(0, accel_npu_inject(self->p.dev, npu, ACCEL_FAULT_DIE, 0));
-		else
-			EXPECT_EQ(0, accel_npu_remove(self->p.dev, npu));
+		EXPECT_EQ(0, round & 1 ? accel_npu_inject(self->p.dev, npu, ACCEL_FAULT_DIE, 0) :
+				 accel_npu_remove(self->p.dev, npu));
 		nap(20);
 		for (i = 0; i < THREADS; i++)
 			__atomic_store_n(&loads[i].stop, true, __ATOMIC_RELAXED);

@@ -189,10 +189,8 @@ TEST_F(stress, everything_at_once)
 		uint32_t npu = npu_add(self->p.dev, MIB(1), rnd(&seed) % 3 ? 0 : 1000000);
 
 		nap(rnd(&seed) % 200);
-		if (rnd(&seed) % 2)
-			EXPECT_EQ(0, accel_npu_remove(self->p.dev, npu));
-		else
-			EXPECT_EQ(0, accel_npu_inject(self->p.dev, npu, ACCEL_FAULT_DIE, 0));
+		EXPECT_EQ(0, rnd(&seed) % 2 ? accel_npu_remove(self->p.dev, npu) :
+				 accel_npu_inject(self->p.dev, npu, ACCEL_FAULT_DIE, 0));
 		i = rnd(&seed) % PROCESSES;
 		if (rnd(&seed) % 3 == 0 && now() < end) {
 			unsigned int rest = 1 + (unsigned int)(end - now());

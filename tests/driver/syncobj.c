@@ -5,6 +5,18 @@
 
 #include "npool.h"
 
+/* Newer than the libdrm of Debian 12. */
+#ifndef DRM_IOCTL_SYNCOBJ_EVENTFD
+struct drm_syncobj_eventfd {
+	__u32 handle;
+	__u32 flags;
+	__u64 point;
+	__s32 fd;
+	__u32 pad;
+};
+#define DRM_IOCTL_SYNCOBJ_EVENTFD DRM_IOWR(0xcf, struct drm_syncobj_eventfd)
+#endif
+
 FIXTURE(syncobj)
 {
 	struct pool p;
