@@ -111,8 +111,9 @@ static inline const char *time_text(char *buf, size_t size, double ns)
 
 static inline void row_json(const struct row *row, double ratio, const char *verdict)
 {
-	printf("{\"group\": \"%s\", \"what\": \"%s\", \"bytes\": %llu, \"p50_ns\": %.1f, \"p99_ns\": %.1f, ",
-	       row->group, row->what, (unsigned long long)row->bytes, quantile(row->ours, 0.5),
+	printf("{\"group\": \"%s\", \"what\": \"%s\", \"bytes\": %llu, ", row->group, row->what,
+	       (unsigned long long)row->bytes);
+	printf("\"p50_ns\": %.1f, \"p99_ns\": %.1f, ", quantile(row->ours, 0.5),
 	       quantile(row->ours, 0.99));
 	if (row->peer)
 		printf("\"peer\": \"%s\", \"peer_p50_ns\": %.1f, \"peer_p99_ns\": %.1f, \"ratio\": %.3f, ",
