@@ -7,8 +7,8 @@
 
 #include <linux/version.h>
 
-/* drm_buddy moved out of DRM; stable 6.12 followed. */
-#if __has_include(<linux/gpu_buddy.h>)
+/* drm_buddy moved out of DRM, and stable 6.12 followed; Kbuild looks which it is. */
+#ifdef NPOOL_HAVE_GPU_BUDDY
 #include <linux/gpu_buddy.h>
 #define npool_buddy			gpu_buddy
 #define npool_buddy_block		gpu_buddy_block
