@@ -9,6 +9,7 @@
 
 /* Order matters: accel_open(NULL) takes the first that opens. */
 static const struct provider *const providers[] = {
+	&accel_drm_provider,
 	&accel_soft_provider,
 };
 
