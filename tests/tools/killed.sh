@@ -14,7 +14,7 @@ start() {
 
 started() {
 	set -- $(children $parent)
-	[ $# = 4 ] && [ -s "/proc/$1/maps" ] && workers="$*"
+	[ $# = 4 ] && [ -d "/proc/$1" ] && workers="$*"
 }
 
 gone() {

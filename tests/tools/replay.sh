@@ -44,7 +44,7 @@ check "four of each in a cache that is far too small" replayed 4 60 4K --verify
 check "checksums alone" replayed 2 500 64 --checksum
 check "blocks of 64 KiB" replayed 2 400 64K
 check "a lone block" replayed 2 1 64
-check "nobody evicts with room for all" replayed 1 60000 64
+check "nobody evicts with room for all" replayed 1 100000 64
 check "no eviction" equal "$(value evictions)" 0
 check "no decode miss" equal "$(value decode_misses)" 0
 

@@ -28,14 +28,14 @@ helper() {
 
 # check NAME COMMAND...: a test that passes when COMMAND does.
 check() {
-	name=$1
+	test_name=$1
 	shift
 	count=$((count + 1))
 	if "$@"; then
-		echo "ok $count - $name"
+		echo "ok $count - $test_name"
 	else
 		failed=1
-		echo "not ok $count - $name"
+		echo "not ok $count - $test_name"
 		sed 's/^/# stdout: /' "$tmp/out" 2>/dev/null | head -n 5
 		sed 's/^/# stderr: /' "$tmp/err" 2>/dev/null | tail -n 5
 	fi
@@ -63,7 +63,7 @@ ends() {
 	text=$2
 	shift 2
 	run "$accelctl" "$@"
-	[ "$status" = "$want" ] && grep -qF -- "$text" "$tmp/err" ||
+	[ "$status" = "$want" ] && { [ -z "$text" ] || grep -qF -- "$text" "$tmp/err"; } ||
 		{ echo "# status $status, wanted $want with '$text'"; return 1; }
 }
 
@@ -82,11 +82,14 @@ near() {
 		{ echo "# $1 is not within $3 % of $2"; return 1; }
 }
 
-# children PID: its living child processes.
+# children PID: its child processes, by number. Not every kernel lists them.
 children() {
-	for stat in /proc/[0-9]*/stat; do
-		sed 's/^\([0-9]*\) .*) \(.\) \([0-9]*\) .*/\1 \2 \3/' "$stat" 2>/dev/null
-	done | awk -v parent="$1" '$3 == parent && $2 != "Z" { print $1 }' | sort -n
+	if [ -r "/proc/$1/task/$1/children" ]; then
+		tr ' ' '\n' < "/proc/$1/task/$1/children" | sort -n
+		return
+	fi
+	cat /proc/[0-9]*/stat 2>/dev/null | sed 's/^\([0-9]*\) .*) . \([0-9]*\) .*/\1 \2/' |
+		awk -v parent="$1" '$2 == parent { print $1 }' | sort -n
 }
 
 # wait_until COMMAND...: up to a minute.
