@@ -2,7 +2,9 @@
 # npool: artefacts only under build/. `make help` lists what there is.
 
 B       := build
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 CFLAGS  ?= -O2 -g
 VERSION := 0.1.0
 SOMAJOR := 0
