@@ -160,7 +160,7 @@ struct kv_meta {
 
 /** struct kv_leaf - a cached block without continuation, in a binary heap by @stamp */
 struct kv_leaf {
-	uint64_t stamp;		/* the block's own may be newer, never older */
+	uint64_t stamp;		/* the block's own may be newer */
 	uint32_t block;
 	uint32_t pad;
 };

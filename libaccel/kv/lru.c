@@ -5,7 +5,8 @@
  *
  * A use only stamps the block; the heap learns of it when the block comes up
  * for eviction. So a leaf's stamp in the heap may be older than the block's
- * own, never newer, and the order of eviction is exact all the same.
+ * own, and the order of eviction is exact all the same. (Two uses at the same
+ * instant may leave the older stamp of the two.)
  */
 #include "internal.h"
 

@@ -132,9 +132,8 @@ static void guess_ahead(const struct accel_kv *kv, const uint64_t *hashes, size_
 {
 	for (size_t i = 0; i < n; i++) {
 		guesses[i] = kv_index_candidate(kv, hashes[i]);
-		if (guesses[i] == KV_NIL)
-			break;
-		__builtin_prefetch(&kv->metas[guesses[i]], 1);
+		if (guesses[i] != KV_NIL)
+			__builtin_prefetch(&kv->metas[guesses[i]], 1);
 	}
 }
 
