@@ -20,7 +20,7 @@ wanted() {
 		debug)	echo "$checks headers $kernel" ;;
 		module)	echo "gcc make $([ -n "${KDIR-}" ] || echo headers)" ;;
 		source)	echo "$source" ;;
-		lint)	echo "$build $source headers sparse perl python3 shellcheck" ;;
+		lint)	echo "$build $source headers sparse perl python3 shellcheck man-db groff git" ;;
 		bench)	echo "$build $kernel $source memcached" ;;
 		*)	echo "tests/deps.sh: no set $set" >&2; exit 2 ;;
 		esac
