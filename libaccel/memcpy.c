@@ -88,7 +88,9 @@ void copy_stream(void *dst, const void *src, size_t size)
 
 bool copy_should_stream(size_t size, uint32_t flags)
 {
-	return size >= COPY_STREAM_MIN && !(flags & ACCEL_COPY_WILL_READ);
+	if (flags & ACCEL_COPY_WILL_READ)
+		return size >= COPY_CACHE_MAX;
+	return size >= COPY_STREAM_MIN;
 }
 
 void accel_memcpy(void *dst, const void *src, size_t size, uint32_t flags)

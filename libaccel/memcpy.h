@@ -9,6 +9,8 @@
 
 /* Smallest copy for which bypassing the cache wins when both sides are cold. */
 #define COPY_STREAM_MIN (32u << 10)
+/* Smallest copy that no cache keeps until it is read, wish as one may. */
+#define COPY_CACHE_MAX (16u << 20)
 
 bool copy_should_stream(size_t size, uint32_t flags);
 void copy_stream(void *dst, const void *src, size_t size);
