@@ -33,7 +33,8 @@ struct drm_dev {
 struct drm_buffer {
 	struct accel_buffer base;
 	uint32_t handle;
-	uint32_t npu;			/* the first that it lies on */
+	uint32_t npu;			/* the first that it lies on, if on any */
+	bool foreign;
 	uint64_t mmap_offset;
 };
 
@@ -105,6 +106,7 @@ int drm_timeline_wait(struct accel_timeline *timeline, uint64_t value, int64_t d
 int drm_timeline_query(struct accel_timeline *timeline, uint64_t *value);
 
 /* drm_npu.c */
+int drm_npu_any(struct drm_dev *dev, uint32_t *id);
 int drm_npu_add(struct accel_dev *dev, const struct accel_npu_config *config, uint32_t *id);
 int drm_npu_remove(struct accel_dev *dev, uint32_t id);
 int drm_npu_inject(struct accel_dev *dev, uint32_t id, enum accel_fault fault, uint64_t arg);

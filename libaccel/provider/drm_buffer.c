@@ -72,6 +72,7 @@ static int wrap(struct drm_dev *dev, uint32_t handle, struct accel_buffer **buff
 	new->base.size = info.size;
 	new->handle = handle;
 	new->npu = npu;
+	new->foreign = info.flags & DRM_NPOOL_BO_FOREIGN;
 	new->mmap_offset = info.mmap_offset;
 	*buffer = &new->base;
 	return 0;

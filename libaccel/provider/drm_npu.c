@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -103,7 +104,21 @@ static int make_directory(const char *path)
 	return mkdir(path, 0755) ? failure() : 0;
 }
 
-static int find_npu(struct drm_dev *dev, uint32_t id, const char *name,
+struct wanted {
+	const uint32_t *id;
+	const char *name;
+};
+
+static bool is_wanted(const struct drm_npool_npu_info *npu, const struct wanted *wanted)
+{
+	if (wanted->id)
+		return npu->id == *wanted->id;
+	return npu->state == DRM_NPOOL_NPU_ONLINE &&
+	       (!wanted->name || !strncmp(npu->name, wanted->name, sizeof(npu->name)));
+}
+
+/* By id; else one that is online, by name or any. */
+static int find_npu(struct drm_dev *dev, const struct wanted *wanted,
 		    struct drm_npool_npu_info *found)
 {
 	struct drm_npool_npu_info *npus;
@@ -119,14 +134,25 @@ static int find_npu(struct drm_dev *dev, uint32_t id, const char *name,
 		return -ENOMEM;
 	err = drm_kernel_query(dev->fd, DRM_NPOOL_TOPIC_NPUS, 0, npus, sizeof(*npus), &count);
 	for (uint32_t i = 0; !err && i < count && i < room; i++)
-		if (name ? npus[i].state == DRM_NPOOL_NPU_ONLINE &&
-			   !strncmp(npus[i].name, name, sizeof(npus[i].name)) : npus[i].id == id) {
+		if (is_wanted(&npus[i], wanted)) {
 			*found = npus[i];
 			free(npus);
 			return 0;
 		}
 	free(npus);
 	return err ? err : -ENOENT;
+}
+
+/* Some NPU that is online; -ENODEV without one. */
+int drm_npu_any(struct drm_dev *dev, uint32_t *id)
+{
+	struct drm_npool_npu_info info;
+	int err = find_npu(dev, &(struct wanted){ 0 }, &info);
+
+	if (err)
+		return err == -ENOENT ? -ENODEV : err;
+	*id = info.id;
+	return 0;
 }
 
 int drm_npu_add(struct accel_dev *base, const struct accel_npu_config *config, uint32_t *id)
@@ -136,7 +162,7 @@ int drm_npu_add(struct accel_dev *base, const struct accel_npu_config *config, u
 	int dir, err;
 
 	/* Modules bring NPUs of their own, which have no directory. */
-	err = find_npu((struct drm_dev *)base, 0, config->name, &taken);
+	err = find_npu((struct drm_dev *)base, &(struct wanted){ .name = config->name }, &taken);
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
 	snprintf(path, sizeof(path), CONFIGFS "/%s", config->name);
@@ -160,7 +186,7 @@ int drm_npu_remove(struct accel_dev *base, uint32_t id)
 	struct drm_npool_npu_info info;
 	int err, known;
 
-	known = find_npu(dev, id, NULL, &info);
+	known = find_npu(dev, &(struct wanted){ .id = &id }, &info);
 	err = drm_kernel_npu_ctl(dev->fd, &arg);
 	if (err)
 		return err;

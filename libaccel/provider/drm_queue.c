@@ -206,6 +206,16 @@ static int copy_on(struct drm_dev *dev, uint32_t queue, const struct drm_npool_o
 	return err ? err : wait.error;
 }
 
+/* Foreign memory has no engine of its own: the other side's moves it, or any. */
+static int engine_for(struct drm_dev *dev, const struct drm_buffer *dst,
+		      const struct drm_buffer *src, uint32_t *npu)
+{
+	if (dst->foreign && src->foreign)
+		return drm_npu_any(dev, npu);
+	*npu = dst->foreign ? src->npu : dst->npu;
+	return 0;
+}
+
 int drm_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer *src,
 	     uint64_t src_offset, uint64_t size, uint32_t flags)
 {
@@ -217,11 +227,14 @@ int drm_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer 
 		.src = ((struct drm_buffer *)src)->handle,
 		.segs = (uintptr_t)&seg, .seg_count = 1, .seg_stride = sizeof(seg),
 	};
-	uint32_t npu = ((struct drm_buffer *)dst)->npu;
 	struct drm_copier *copier;
+	uint32_t npu;
 	int err;
 
 	(void)flags;
+	err = engine_for(dev, (struct drm_buffer *)dst, (struct drm_buffer *)src, &npu);
+	if (err)
+		return err;
 	err = get_copier(dev, npu, &copier);
 	if (err)
 		return err;

@@ -178,6 +178,30 @@ static int hear(struct asked *asked, int timeout_ms, int *fd)
 	return err;
 }
 
+/* One round: -ENOENT nobody listens, -EAGAIN nobody answered yet; any other error ends it. */
+static int ask_round(const char *pool, struct asked *asked, int *fd)
+{
+	int answer = -ENOENT, err;
+
+	for (uint32_t slot = 0; slot < SOFT_CLIENTS && asked->count < SOFT_CLIENTS; slot++) {
+		struct pollfd *next = &asked->members[asked->count];
+
+		err = ask(pool, slot, ASK_JOIN, &next->fd);
+		if (err == -ECONNREFUSED)
+			continue;
+		answer = -EAGAIN;
+		if (err == -EAGAIN || err == -EPIPE || err == -ECONNRESET)
+			continue;
+		if (err)
+			return err;
+		next->events = POLLIN;
+		asked->count++;
+		if (!hear(asked, PATIENCE_MS, fd))
+			return 0;
+	}
+	return answer;
+}
+
 /*
  * Asks the members one after the other, going on past one that is slow to
  * answer: it may be stopped. -ENOENT only where nobody listens.
@@ -186,31 +210,17 @@ static int find_pool(const char *pool, int *fd)
 {
 	int64_t end = clock_deadline(SOFT_JOIN_MS * NSEC_PER_MSEC);
 	struct asked asked = { .count = 0 };
-	bool anybody, found = false;
+	int err;
 
 	do {
-		anybody = false;
-		for (uint32_t slot = 0; !found && slot < SOFT_CLIENTS; slot++) {
-			struct pollfd *next = &asked.members[asked.count];
-			int err = -EAGAIN;
-
-			if (asked.count < SOFT_CLIENTS)
-				err = ask(pool, slot, ASK_JOIN, &next->fd);
-			anybody |= !err || err == -EAGAIN;
-			if (err)
-				continue;
-			next->events = POLLIN;
-			asked.count++;
-			found = !hear(&asked, PATIENCE_MS, fd);
-		}
-		while (!found && asked.count && clock_now() < end)
-			found = !hear(&asked, PATIENCE_MS, fd);
-	} while (!found && anybody && clock_now() < end);
+		err = ask_round(pool, &asked, fd);
+		while (err == -EAGAIN && asked.count && clock_now() < end)
+			if (!hear(&asked, PATIENCE_MS, fd))
+				err = 0;
+	} while (err == -EAGAIN && clock_now() < end);
 	while (asked.count)
 		close(asked.members[--asked.count].fd);
-	if (found)
-		return 0;
-	return anybody ? -ETIMEDOUT : -ENOENT;
+	return err == -EAGAIN ? -ETIMEDOUT : err;
 }
 
 static int take_join_lock(const char *pool, int *fd)

@@ -47,7 +47,7 @@ static uint64_t free_poison(const struct soft_npu *npu)
 	return count;
 }
 
-/* A new buffer takes poisoned pages, as its last, where the good ones do not do. Control lock held. */
+/* A new buffer takes poisoned pages where the good ones do not do. Control lock held. */
 void soft_poison_alloc(struct soft_dev *dev, uint32_t index)
 {
 	const struct soft_entry *entry = &dev->control->entries[index];
