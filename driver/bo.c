@@ -125,6 +125,9 @@ static int fill_extents(struct npool_part *part)
 
 /**
  * npool_bo_new() - a buffer without memory yet
+ * @pool: its pool
+ * @bytes: its size
+ * @part_count: NPUs it is to lie on
  * @dmabuf: another driver's memory, referenced by the caller for the buffer, or NULL
  */
 struct npool_bo *npool_bo_new(struct npool_device *pool, u64 bytes, unsigned int part_count,
@@ -158,7 +161,10 @@ struct npool_bo *npool_bo_new(struct npool_device *pool, u64 bytes, unsigned int
 
 /**
  * npool_bo_fill_part() - give a part its memory
+ * @bo: not published yet
+ * @index: of the part
  * @npu: in use by the caller, by the part from now on whether this works or not
+ * @bytes: size of the part
  */
 int npool_bo_fill_part(struct npool_bo *bo, unsigned int index, struct npool_npu *npu, u64 bytes)
 {
@@ -245,8 +251,10 @@ static const struct npool_extent *find_extent(const struct npool_part *part, u64
 
 /**
  * npool_bo_place() - where a byte of a buffer is
+ * @bo: the buffer
  * @offset: in the buffer, less than its size
  * @bytes: lowered to how far the memory goes on contiguously from there
+ * @place: out
  *
  * Return: -ENODEV if its NPU is dead, -EIO if it is poisoned; @place->npu tells which.
  */

@@ -102,6 +102,8 @@ int npool_client_open(struct drm_device *drm, struct drm_file *file)
 
 /**
  * npool_client_close() - &drm_driver.postclose
+ * @drm: the pool's device
+ * @file: the open file
  *
  * Handles and mappings are gone by now. The number counts as alive until no
  * engine can write for this file any more.

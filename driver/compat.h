@@ -31,13 +31,13 @@
 #endif
 
 /* drm_driver.date went in 6.14, symbol namespaces became strings in 6.13. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)
+#if KERNEL_VERSION(6, 14, 0) > LINUX_VERSION_CODE
 #define NPOOL_DRIVER_DATE	.date = "20260101",
 #else
 #define NPOOL_DRIVER_DATE
 #endif
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#if KERNEL_VERSION(6, 13, 0) > LINUX_VERSION_CODE
 #define NPOOL_IMPORT_NS(ns)	MODULE_IMPORT_NS(ns)
 #else
 #define NPOOL_IMPORT_NS(ns)	MODULE_IMPORT_NS(#ns)

@@ -209,31 +209,23 @@ int npool_bo_create_ioctl(struct drm_device *drm, void *data, struct drm_file *f
 	ret = npool_bo_publish(bo);
 	if (ret)
 		goto put;
-	/* From here on the charge goes with the file's last handle, or on failure here. */
 	bo->owner = client;
 	ret = drm_gem_handle_create(file, &bo->gem, &handle);
-	if (ret)
-		goto disown;
-	args->handle = handle;
-	args->mmap_offset = drm_vma_node_offset_addr(&bo->gem.vma_node);
+	/* A handle that came has taken the charge with it when it went again. */
+	if (ret && bo->owner)
+		goto put;
+	if (!ret) {
+		args->handle = handle;
+		args->mmap_offset = drm_vma_node_offset_addr(&bo->gem.vma_node);
+	}
 	npool_bo_put(bo);
-	kvfree(ids);
-	return 0;
+	goto free_ids;
 
-disown:
-	/* A handle that came and went has uncharged already. */
-	if (!bo->owner)
-		goto put_uncharged;
-	bo->owner = NULL;
 put:
 	npool_bo_put(bo);
 uncharge:
 	npool_client_uncharge(client, args->size);
 free_ids:
-	kvfree(ids);
-	return ret;
-put_uncharged:
-	npool_bo_put(bo);
 	kvfree(ids);
 	return ret;
 }

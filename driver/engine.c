@@ -241,6 +241,7 @@ void npool_engine_detach(struct npool_queue *queue)
 
 /**
  * npool_engine_push() - queue an armed job
+ * @job: the job
  *
  * The one moment at which a submit happens: before it nothing is to be seen of
  * it, after it nothing can stop it from ending. The engine has a reference then.

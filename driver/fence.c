@@ -10,6 +10,7 @@
 
 struct npool_fence {
 	struct dma_fence base;
+	/* The base's. */
 	spinlock_t lock;
 	char timeline[NPOOL_NAME_LEN];
 };

@@ -12,7 +12,8 @@
 #include "npool.h"
 
 /* First published sizes: they never change, the structs may grow past them. */
-#define V1_SIZE(name, size) static_assert(sizeof(struct drm_npool_##name) == (size))
+#define V1_SIZE(name, size) \
+	static_assert(sizeof(struct drm_npool_##name) == (size))
 
 V1_SIZE(query, 32);
 V1_SIZE(pool_info, 56);

@@ -150,7 +150,9 @@ static int move(struct npool_job *job, u64 *budget)
 }
 
 /**
- * npool_job_step() - move up to @window bytes
+ * npool_job_step() - go on with a job
+ * @job: the engine's current
+ * @window: most bytes to move
  *
  * Return: true when the job has ended, well or not.
  */

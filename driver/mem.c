@@ -117,6 +117,8 @@ void npool_mem_free(struct npool_npu *npu, struct list_head *blocks)
 
 /**
  * npool_mem_alloc() - take memory and zero it
+ * @npu: whose
+ * @bytes: how much
  * @blocks: out, of npool_buddy_block.link, together exactly @bytes
  */
 int npool_mem_alloc(struct npool_npu *npu, u64 bytes, struct list_head *blocks)

@@ -26,6 +26,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
+#include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/wait.h>
@@ -49,11 +50,11 @@
 #define NPOOL_QUEUE_DEPTH	256u	/* unfinished submits of a queue */
 #define NPOOL_MAX_STRIDE	4096u	/* bytes from item to item of an array */
 #define NPOOL_MAX_FAILURES	64u	/* failures that a queue remembers */
-#define NPOOL_WINDOW		(1u << 20)	/* most bytes moved without asking pick() again */
+#define NPOOL_WINDOW		SZ_1M	/* most bytes moved without asking pick() again */
 #define NPOOL_WINDOW_NS		1000000u	/* most claimed time of a window */
-#define NPOOL_FAULT_AROUND	(2ul << 20)	/* aligned bytes that one page fault maps */
+#define NPOOL_FAULT_AROUND	((unsigned long)SZ_2M)	/* aligned bytes that one page fault maps */
 #define NPOOL_FAULT_BATCH	64u	/* pages inserted at once */
-#define NPOOL_CLEAR_STEP	(4ull << 20)	/* bytes zeroed between two looks at signals */
+#define NPOOL_CLEAR_STEP	((u64)SZ_4M)	/* bytes zeroed between two looks at signals */
 #define NPOOL_RESCAN_MS		500u	/* between looks at quarantined memory */
 #define NPOOL_MIN_ALLOC		PAGE_SIZE
 
@@ -64,13 +65,10 @@ struct npool_fence;
 /**
  * struct npool_device - A pool
  * @drm: the accel device
- * @member_lock: serialises joining and leaving, held all through both
- * @lock: protects @npus, @generation, npool_npu.dead and using an NPU by id
  * @npus: listed members by id
  * @next_npu: id of the next member, under @lock
  * @npu_count: entries of @npus, under @lock
  * @generation: counts joins and leaves
- * @bo_lock: protects @bos
  * @bos: buffers with memory of the pool, by npool_bo.node
  * @clients: open files by their number
  * @next_client: last number given
@@ -80,12 +78,15 @@ struct npool_fence;
  */
 struct npool_device {
 	struct drm_device drm;
+	/** @member_lock: serialises joining and leaving, held all through both */
 	struct mutex member_lock;
+	/** @lock: protects @npus, @generation, npool_npu.dead and using an NPU by id */
 	struct mutex lock;
 	struct xarray npus;
 	u32 next_npu;
 	u32 npu_count;
 	u64 generation;
+	/** @bo_lock: protects @bos */
 	struct mutex bo_lock;
 	struct list_head bos;
 	struct xarray clients;
@@ -98,7 +99,6 @@ struct npool_device {
  * struct npool_client - An open file
  * @pool: its pool
  * @id: its number
- * @lock: protects @quota, @used and npool_bo.handles of buffers it created
  * @quota: most bytes it may have in buffers that it created, 0 for no limit
  * @used: bytes it has
  * @queues: its queues by number
@@ -107,6 +107,7 @@ struct npool_device {
 struct npool_client {
 	struct npool_device *pool;
 	u64 id;
+	/** @lock: protects @quota, @used and npool_bo.handles of buffers it created */
 	spinlock_t lock;
 	u64 quota;
 	u64 used;
@@ -116,12 +117,12 @@ struct npool_client {
 
 /**
  * struct npool_mem - An NPU's memory
- * @lock: protects all below
  * @mm: what is free
  * @quarantine: freed blocks with a page that somebody else still holds
  * @rescan: looks whether they have let go
  */
 struct npool_mem {
+	/** @lock: protects all below */
 	struct mutex lock;
 	struct npool_buddy mm;
 	struct list_head quarantine;
@@ -130,7 +131,6 @@ struct npool_mem {
 
 /**
  * struct npool_engine - An NPU's copy engine
- * @lock: protects all below and the job lists of the engine's queues
  * @queues: all queues, by npool_queue.node
  * @ready: queues whose first job can go on, by npool_queue.ready, next first
  * @dead: takes no more submits, all jobs end with -ENODEV
@@ -140,6 +140,7 @@ struct npool_mem {
  * @stats: written by the thread, but for jobs_submitted (@lock); read by anybody
  */
 struct npool_engine {
+	/** @lock: protects all below and the job lists of the engine's queues */
 	spinlock_t lock;
 	struct list_head queues;
 	struct list_head ready;
@@ -223,7 +224,6 @@ struct npool_part {
  * @part_count: NPUs it lies on, 0 if foreign
  * @parts: what it has on each
  * @dmabuf: another driver's memory, else NULL
- * @map_lock: protects making @map
  * @map: that memory mapped, made when first needed
  */
 struct npool_bo {
@@ -235,6 +235,7 @@ struct npool_bo {
 	unsigned int part_count;
 	struct npool_part *parts;
 	struct dma_buf *dmabuf;
+	/** @map_lock: protects making @map */
 	struct mutex map_lock;
 	struct iosys_map map;
 };

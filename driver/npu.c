@@ -240,8 +240,11 @@ void npool_npu_unuse(struct npool_npu *npu)
 
 /**
  * npool_npu_best() - the living member with most memory free
+ * @pool: the pool
  * @ids: to choose from, all of the pool if @count is 0
- * @tried: bit by bit what is not to be chosen, by member if @count is 0
+ * @count: length of @ids
+ * @tried: has an entry for each member that is not to be chosen
+ * @best: out, its number
  *
  * Return: -ENODEV if there is none, -ENOSPC if all were tried.
  */

@@ -4,6 +4,7 @@
  * can pretend to be slower than that, and act out faults on request.
  */
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/hrtimer.h>
 #include <linux/kernel.h>
 #include <linux/math64.h>
@@ -139,7 +140,8 @@ static int fill(void *hw, const struct npool_xfer *xfer)
 	if (ret)
 		return ret;
 	/* Machines that cannot store words anywhere fill such ranges by bytes. */
-	if (IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS) || IS_ALIGNED((uintptr_t)xfer->dst, 8))
+	if (IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS) ||
+	    IS_ALIGNED((uintptr_t)xfer->dst, sizeof(u64)))
 		memset64(xfer->dst, xfer->pattern, whole / sizeof(u64));
 	else
 		for (size_t i = 0; i < whole; i += sizeof(u64))
@@ -272,13 +274,18 @@ static int start_all(void)
 
 		snprintf(name, sizeof(name), "sim%u", i);
 		npu = sim_add(name, memparse(size, NULL), &model);
-		if (IS_ERR(npu)) {
-			stop_all();
+		if (IS_ERR(npu))
 			return PTR_ERR(npu);
-		}
 		started[i] = npu;
 	}
 	return 0;
+}
+
+/* Whoever was quick to use an NPU of a start that fails holds this module, as does its loading. */
+static void wait_for_users(void)
+{
+	while (module_refcount(THIS_MODULE) > 1)
+		msleep(SIM_POLL_MS);
 }
 
 static int __init sim_init(void)
@@ -287,12 +294,15 @@ static int __init sim_init(void)
 
 	if (npus > SIM_MAX_NPUS)
 		return -EINVAL;
-	ret = start_all();
-	if (ret)
-		return ret;
 	ret = sim_configfs_init();
 	if (ret)
+		return ret;
+	ret = start_all();
+	if (ret) {
+		sim_configfs_exit();
 		stop_all();
+		wait_for_users();
+	}
 	return ret;
 }
 

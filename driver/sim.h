@@ -14,6 +14,7 @@
 #define SIM_MIN_BANDWIDTH	1000000ull	/* bytes a second: a page takes 4 ms */
 #define SIM_MAX_LATENCY_NS	1000000000ull
 #define SIM_MAX_NPUS		64u	/* made by module parameters */
+#define SIM_POLL_MS		10
 #define SIM_SLEEP_NS		10000	/* shorter waits are carried over to the next copy */
 
 struct npool_npu;

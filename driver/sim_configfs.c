@@ -17,13 +17,13 @@
 /**
  * struct item - A directory
  * @item: configfs
- * @lock: protects the rest
  * @bytes: memory to have
  * @model: how fast to be
  * @npu: while online, or dead and not yet told to go offline
  */
 struct item {
 	struct config_item item;
+	/** @lock: protects the rest */
 	struct mutex lock;
 	u64 bytes;
 	struct sim_model model;

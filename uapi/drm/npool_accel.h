@@ -153,7 +153,7 @@ struct drm_npool_npu_stats {
 	__u64 queue_ns;
 };
 
-/** struct drm_npool_client_info - An open file of this device, seen by anybody who has it open */
+/** struct drm_npool_client_info - An open file, seen by anybody who has the device open */
 struct drm_npool_client_info {
 	/** @id: number of the open file, never zero, never reused while the device lives */
 	__u64 id;
@@ -161,7 +161,10 @@ struct drm_npool_client_info {
 	__u32 alive;
 	/** @pad: zero */
 	__u32 pad;
-	/** @quota_bytes: most it may have in buffers it created, 0 for no limit; zero unless its own */
+	/**
+	 * @quota_bytes: most it may have in buffers it created, 0 for no limit;
+	 * zero unless its own
+	 */
 	__u64 quota_bytes;
 	/** @used_bytes: what it has in buffers it created; zero unless its own */
 	__u64 used_bytes;
@@ -210,9 +213,9 @@ struct drm_npool_bo_create {
 };
 
 /** define DRM_NPOOL_BO_LOST - The buffer had memory on an NPU that is dead */
-#define DRM_NPOOL_BO_LOST	(1u << 0)
+#define DRM_NPOOL_BO_LOST	0x1
 /** define DRM_NPOOL_BO_FOREIGN - The buffer's memory is another driver's dma-buf */
-#define DRM_NPOOL_BO_FOREIGN	(1u << 1)
+#define DRM_NPOOL_BO_FOREIGN	0x2
 
 /** struct drm_npool_bo_info - Tells about a buffer, however the caller came by its handle */
 struct drm_npool_bo_info {
@@ -353,8 +356,8 @@ struct drm_npool_submit {
 /**
  * struct drm_npool_wait - Waits for a submit to end and tells how it did
  *
- * Errors beside the general ones: %ETIME not ended by @timeout_ns, %ENODATA it
- * failed so many failures ago that the reason is forgotten.
+ * Errors beside the general ones: %ETIME not ended by @timeout_ns, %ENODATA so
+ * many submits of the queue have failed since that how it ended is forgotten.
  */
 struct drm_npool_wait {
 	/** @queue: in */
@@ -419,7 +422,10 @@ enum drm_npool_fault {
 	 * poisoned: copies from or to it fail with -%EIO, new faults on it get SIGBUS
 	 */
 	DRM_NPOOL_FAULT_POISON = 2,
-	/** @DRM_NPOOL_FAULT_DIE: the backend reports it dead, as %DRM_NPOOL_NPU_REMOVE does; arg is 0 */
+	/**
+	 * @DRM_NPOOL_FAULT_DIE: the backend reports it dead, which ends as
+	 * %DRM_NPOOL_NPU_REMOVE does; arg is 0
+	 */
 	DRM_NPOOL_FAULT_DIE = 3,
 };
 
