@@ -213,8 +213,10 @@ int soft_place(struct soft_dev *dev, uint64_t size, const struct accel_where *wh
 /* soft_join.c: finding the others */
 int soft_join(struct soft_dev *dev, uint32_t npus, uint64_t bytes);
 void soft_leave(struct soft_dev *dev);
-int soft_serve(struct soft_dev *dev);
 void soft_renumber(struct soft_dev *dev);
+
+/* soft_service.c: being found, and noticing */
+int soft_serve(struct soft_dev *dev);
 bool soft_stay_behind(struct soft_dev *dev);
 bool soft_wake_service(int wake_fd);
 void soft_stop_serving(struct soft_dev *dev);
