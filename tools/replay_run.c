@@ -232,11 +232,19 @@ static int judge(const struct run *run, size_t child, int how)
 {
 	uint64_t number = child % run->replay->workers;
 
-	if (WIFEXITED(how) && WEXITSTATUS(how) > CTL_SYSTEM)
+	if (WIFEXITED(how)) {
+		switch (WEXITSTATUS(how)) {
+		case CTL_OK:
+		case CTL_DEVICE:
+		case CTL_NOROOM:
+		case CTL_SYSTEM:
+			return WEXITSTATUS(how);
+		}
+		/* Not our doing: a sanitizer, or a library that gave up. */
 		ctl_error("replay: %s worker %" PRIu64 " ended with status %d",
 			  role_name(run, child), number, WEXITSTATUS(how));
-	if (WIFEXITED(how))
-		return WEXITSTATUS(how) > CTL_SYSTEM ? CTL_SYSTEM : WEXITSTATUS(how);
+		return CTL_SYSTEM;
+	}
 	ctl_error("replay: %s worker %" PRIu64 " (pid %d) was killed by signal %d (%s)%s",
 		  role_name(run, child), number, run->children[child].pid, WTERMSIG(how),
 		  strsignal(WTERMSIG(how)),

@@ -9,10 +9,12 @@ start() {
 	env --default-signal=INT "$accelctl" replay -q -j -p "$pool" -n 200000 -w 2 -c 500 -b 64K \
 		> "$tmp/out" 2> "$tmp/err" &
 	parent=$!
-	wait_until started
+	workers=
+	wait_until started && [ -n "$workers" ]
 }
 
 started() {
+	kill -0 $parent || return 0
 	set -- $(children $parent)
 	[ $# = 4 ] && [ -d "/proc/$1" ] && workers="$*"
 }
@@ -38,7 +40,7 @@ killed() {
 check "a prefill worker is killed" killed 1 KILL "prefill worker 0"
 check "the other prefill worker is killed" killed 2 KILL "prefill worker 1"
 check "a decode worker is killed" killed 3 KILL "decode worker 0"
-check "a decode worker crashes" killed 4 SEGV "decode worker 1"
+check "a decode worker crashes" killed 4 ABRT "decode worker 1"
 
 # ended SIGNAL STATUS: the parent dies of it, and takes the workers with it.
 ended() {

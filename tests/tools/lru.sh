@@ -41,7 +41,7 @@ generated() {
 	run "$accelctl" replay -q -j -p "$pool" -c 500 -b 64 -n 400 -s 3
 	from_pool=$(value block_hits)
 	"$accelctl" trace -n 400 -s 3 -o "$tmp/third" 2> "$tmp/err"
-	equal "$from_pool" "$("$lru" "$tmp/third" 500 | cut -d ' ' -f 2)"
+	[ "$from_pool" -gt 0 ] && equal "$from_pool" "$("$lru" "$tmp/third" 500 | cut -d ' ' -f 2)"
 }
 check "a generated trace is the same with and without a file" generated
 finish
