@@ -25,9 +25,8 @@
 #define EXIT_SKIP 4
 
 struct samples {
-	double *ns;
+	double *ns, *sorted;
 	size_t count, room;
-	bool sorted;
 };
 
 /* One line of results; a zero means that there is none. */
@@ -35,6 +34,7 @@ struct row {
 	const char *group, *what, *peer_name;
 	struct samples *ours, *peer;
 	uint64_t bytes;		/* that one operation moves */
+	bool paired;		/* samples were taken in pairs: ratio is the median of theirs */
 	double min_ratio;	/* target: peer's median over ours */
 	double max_ns;		/* target: our median */
 };
@@ -76,7 +76,15 @@ static inline void sample(struct samples *s, double ns)
 		check(!s->ns);
 	}
 	s->ns[s->count++] = ns;
-	s->sorted = false;
+	free(s->sorted);
+	s->sorted = NULL;
+}
+
+static inline void samples_free(struct samples *s)
+{
+	free(s->ns);
+	free(s->sorted);
+	*s = (struct samples){ 0 };
 }
 
 static inline int bench_compare(const void *a, const void *b)
@@ -86,14 +94,34 @@ static inline int bench_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static inline void samples_sort(struct samples *s)
+{
+	if (s->sorted || !s->count)
+		return;
+	s->sorted = malloc(s->count * sizeof(*s->sorted));
+	check(!s->sorted);
+	memcpy(s->sorted, s->ns, s->count * sizeof(*s->sorted));
+	qsort(s->sorted, s->count, sizeof(*s->sorted), bench_compare);
+}
+
 static inline double quantile(struct samples *s, double q)
 {
 	if (!s || !s->count)
 		return 0;
-	if (!s->sorted)
-		qsort(s->ns, s->count, sizeof(*s->ns), bench_compare);
-	s->sorted = true;
-	return s->ns[(size_t)(q * (s->count - 1) + 0.5)];
+	samples_sort(s);
+	return s->sorted[(size_t)(q * (s->count - 1) + 0.5)];
+}
+
+/* Mean of the middle half: for clocks that tick too slowly for a median to mean much. */
+static inline double middle_mean(struct samples *s)
+{
+	size_t first = s->count / 4, last = s->count - first;
+	double sum = 0;
+
+	samples_sort(s);
+	for (size_t i = first; i < last; i++)
+		sum += s->sorted[i];
+	return sum / (last - first);
 }
 
 static inline const char *time_text(char *buf, size_t size, double ns)
@@ -148,9 +176,24 @@ static inline void row_text(const struct row *row, double ratio, const char *ver
 	       verdict);
 }
 
+/* What disturbs this machine for a while disturbs both samples of a pair. */
+static inline double ratio_of(const struct row *row)
+{
+	struct samples ratios = { 0 };
+	double ratio;
+
+	if (!row->paired)
+		return quantile(row->peer, 0.5) / quantile(row->ours, 0.5);
+	for (size_t i = 0; i < row->ours->count; i++)
+		sample(&ratios, row->peer->ns[i] / row->ours->ns[i]);
+	ratio = quantile(&ratios, 0.5);
+	samples_free(&ratios);
+	return ratio;
+}
+
 static inline void row_print(const struct row *row)
 {
-	double ours = quantile(row->ours, 0.5), ratio = quantile(row->peer, 0.5) / ours;
+	double ratio = ratio_of(row), ours = quantile(row->ours, 0.5);
 	const char *verdict = "none";
 	bool met = true;
 

@@ -168,8 +168,8 @@ static void run_size(struct areas *a, uint64_t size)
 	print("accel_memcpy", size, "hot, no hint", hot, ACCEL_MEMCPY, 0);
 	print("accel_copy", size, "hot, no hint", hot, ACCEL_COPY, 0);
 	for (int who = 0; who < CONTENDERS; who++) {
-		free(cold[who].ns);
-		free(hot[who].ns);
+		samples_free(&cold[who]);
+		samples_free(&hot[who]);
 	}
 }
 

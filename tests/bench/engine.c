@@ -4,9 +4,10 @@
  * same kernel (tests/bench/kmem), for user-mode Linux, where memory has the
  * machine's own speed but a system call costs tens of microseconds.
  *
- * So pieces are copied many to a submit. "Engine" is the time that the engine
+ * So pieces are copied many to a submit. What counts is the time that the engine
  * says it moved data; "end to end" is from before the submit to after the wait.
- * Zeroing is what creating buffers costs beyond creating as many of one page.
+ * Zeroing is what creating a buffer costs beyond creating one of a page, each
+ * with the caches as full of something else as the other.
  */
 #include <fcntl.h>
 
@@ -16,10 +17,13 @@
 #include "bench.h"
 
 #define SPAN MIB(256)
-#define HOT_BYTES MIB(64)
-#define HOT_MIN_PIECES 4
+/* Copied in one turn: source and destination are more than a cache holds. */
+#define TURN MIB(64)
+#define TURNS 61
 #define PAGE KIB(4)
-#define TURNS 15
+#define CREATES 512
+#define ROUNDS 21
+#define ZERO_STRIDE 37
 #define TARGET 0.9
 #define KMEM "/sys/kernel/debug/kmem_bench/run"
 
@@ -27,16 +31,18 @@ struct engine {
 	struct accel_dev *dev;
 	struct accel_buffer *to, *from;
 	struct accel_queue *queue;
+	uint64_t next;		/* as kmem's: where the next copy starts */
 	uint32_t npu;
 	int kmem;
 };
 
 static double kmem_run(struct engine *e, const char *what, uint64_t size, unsigned int count,
-		       uint64_t span)
+		       uint64_t span, uint64_t stride)
 {
-	char text[64];
-	int n = snprintf(text, sizeof(text), "%s %llu %u %llu", what, (unsigned long long)size,
-			 count, (unsigned long long)span);
+	char text[96];
+	int n = snprintf(text, sizeof(text), "%s %llu %u %llu %llu", what,
+			 (unsigned long long)size, count, (unsigned long long)span,
+			 (unsigned long long)stride);
 
 	check(pwrite(e->kmem, text, n, 0) != n);
 	n = pread(e->kmem, text, sizeof(text) - 1, 0);
@@ -65,13 +71,13 @@ static double copy_run(struct engine *e, uint64_t size, unsigned int count, uint
 	struct accel_op op = { .type = ACCEL_OP_COPY, .seg_count = count, .dst = e->to,
 			       .src = e->from, .segs = segs };
 	struct accel_submit submit = { .ops = &op, .op_count = 1 };
-	uint64_t offset = 0, seqno, start;
+	uint64_t seqno, start;
 
 	check(!segs);
-	for (unsigned int i = 0; i < count; i++, offset += size) {
-		if (offset + size > span)
-			offset = 0;
-		segs[i] = (struct accel_seg){ offset, offset, size };
+	for (unsigned int i = 0; i < count; i++, e->next += size) {
+		if (e->next + size > span)
+			e->next = 0;
+		segs[i] = (struct accel_seg){ e->next, e->next, size };
 	}
 	start = now_ns();
 	check(accel_queue_submit(e->queue, &submit, &seqno));
@@ -90,16 +96,14 @@ static void size_text(char *buf, size_t room, const char *what, uint64_t size, c
 
 static void bench_copy(struct engine *e, uint64_t size, uint64_t span, const char *heat)
 {
-	unsigned int count = (span == size ? HOT_BYTES : span) / size;
 	struct samples engine = { 0 }, whole = { 0 }, kmem = { 0 };
+	unsigned int count = TURN / size;
 	char name[2][64], how[32];
 
-	if (count < HOT_MIN_PIECES)
-		count = HOT_MIN_PIECES;
 	for (int turn = 0; turn <= TURNS; turn++) {
 		double before = busy_ns(e), ns = copy_run(e, size, count, span);
 		double moved = busy_ns(e) - before;
-		double theirs = kmem_run(e, "copy", size, count, span);
+		double theirs = kmem_run(e, "copy", size, count, span, size);
 
 		if (!turn)
 			continue;
@@ -109,62 +113,82 @@ static void bench_copy(struct engine *e, uint64_t size, uint64_t span, const cha
 	}
 	size_text(name[0], sizeof(name[0]), "copy", size, heat);
 	row_print(&(struct row){ .group = "driver", .what = name[0], .peer_name = "memcpy",
-				 .ours = &engine, .peer = &kmem, .bytes = size,
+				 .ours = &engine, .peer = &kmem, .bytes = size, .paired = true,
 				 .min_ratio = TARGET });
 	snprintf(how, sizeof(how), "%s, end to end", heat);
 	size_text(name[1], sizeof(name[1]), "copy", size, how);
 	row_print(&(struct row){ .group = "driver", .what = name[1], .peer_name = "memcpy",
-				 .ours = &whole, .peer = &kmem, .bytes = size });
-	free(engine.ns);
-	free(whole.ns);
-	free(kmem.ns);
+				 .ours = &whole, .peer = &kmem, .bytes = size, .paired = true });
+	samples_free(&engine);
+	samples_free(&whole);
+	samples_free(&kmem);
 }
 
-static double create_run(struct engine *e, uint64_t size, unsigned int count)
+static double create_run(struct engine *e, uint64_t size, struct accel_buffer **buffer)
 {
 	struct accel_where where = { ACCEL_PLACE_NPU, 1, &e->npu, 0 };
-	struct accel_buffer **buffer = calloc(count, sizeof(*buffer));
-	uint64_t start;
-	double ns;
+	uint64_t start = now_ns();
+
+	check(accel_buffer_create(e->dev, size, &where, buffer));
+	return now_ns() - start;
+}
+
+/*
+ * All buffers of a round stay until its end, so that each is zeroed in memory
+ * that no cache has.
+ */
+static void zero_round(struct engine *e, uint64_t size, struct samples *page, struct samples *all,
+		       struct samples *kmem)
+{
+	unsigned int count = SPAN / size < CREATES ? SPAN / size : CREATES;
+	struct accel_buffer **buffer = calloc(2 * count, sizeof(*buffer));
+	/* Buffers made one after the other are no neighbours: neither may memset's pieces be. */
+	uint64_t stride = ZERO_STRIDE * size % SPAN;
 
 	check(!buffer);
-	start = now_ns();
-	for (unsigned int i = 0; i < count; i++)
-		check(accel_buffer_create(e->dev, size, &where, &buffer[i]));
-	ns = now_ns() - start;
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
+		sample(kmem, kmem_run(e, "zero", size, 1, SPAN, stride));
+		sample(page, create_run(e, PAGE, &buffer[2 * i]));
+		kmem_run(e, "zero", size, 1, SPAN, stride);
+		sample(all, create_run(e, size, &buffer[2 * i + 1]));
+	}
+	for (unsigned int i = 0; i < 2 * count; i++)
 		accel_buffer_close(buffer[i]);
 	free(buffer);
-	return ns;
 }
 
 static void bench_zero(struct engine *e, uint64_t size)
 {
 	struct samples zero = { 0 }, whole = { 0 }, kmem = { 0 };
-	unsigned int count = SPAN / size;
 	char name[2][64];
 
-	for (int turn = 0; turn <= TURNS; turn++) {
-		double page = create_run(e, PAGE, count), all = create_run(e, size, count);
-		double theirs = kmem_run(e, "zero", size, count, SPAN);
+	for (int round = 0; round <= ROUNDS; round++) {
+		struct samples page = { 0 }, all = { 0 }, theirs = { 0 };
+		double whole_ns, zero_ns;
 
-		if (!turn)
-			continue;
-		/* The page that was taken off had to be zeroed too. */
-		sample(&zero, (all - page) / count * size / (size - PAGE));
-		sample(&whole, all / count);
-		sample(&kmem, theirs / count);
+		zero_round(e, size, &page, &all, &theirs);
+		whole_ns = middle_mean(&all);
+		/* The page that is taken off had to be zeroed too. */
+		zero_ns = (whole_ns - middle_mean(&page)) * size / (size - PAGE);
+		if (round) {
+			sample(&zero, zero_ns);
+			sample(&whole, whole_ns);
+			sample(&kmem, middle_mean(&theirs));
+		}
+		samples_free(&page);
+		samples_free(&all);
+		samples_free(&theirs);
 	}
 	size_text(name[0], sizeof(name[0]), "zero", size, "");
 	row_print(&(struct row){ .group = "driver", .what = name[0], .peer_name = "memset",
-				 .ours = &zero, .peer = &kmem, .bytes = size,
+				 .ours = &zero, .peer = &kmem, .bytes = size, .paired = true,
 				 .min_ratio = TARGET });
 	size_text(name[1], sizeof(name[1]), "create", size, "whole call");
 	row_print(&(struct row){ .group = "driver", .what = name[1], .peer_name = "memset",
-				 .ours = &whole, .peer = &kmem, .bytes = size });
-	free(zero.ns);
-	free(whole.ns);
-	free(kmem.ns);
+				 .ours = &whole, .peer = &kmem, .bytes = size, .paired = true });
+	samples_free(&zero);
+	samples_free(&whole);
+	samples_free(&kmem);
 }
 
 static void engine_open(struct engine *e, const char *uri)
@@ -182,6 +206,9 @@ static void engine_open(struct engine *e, const char *uri)
 	check(accel_npus(e->dev, &npu, &count));
 	check(!count);
 	e->npu = npu.id;
+	/* What was never touched has no memory behind it yet, and that takes long to get. */
+	check(accel_buffer_create(e->dev, npu.bytes_free, &where, &e->to));
+	accel_buffer_close(e->to);
 	check(accel_buffer_create(e->dev, SPAN, &where, &e->to));
 	check(accel_buffer_create(e->dev, SPAN, &where, &e->from));
 	check(accel_queue_create(e->dev, e->npu, &e->queue));
@@ -190,7 +217,7 @@ static void engine_open(struct engine *e, const char *uri)
 int main(int argc, char **argv)
 {
 	static const uint64_t sizes[] = { KIB(64), MIB(1), MIB(64) };
-	struct engine e;
+	struct engine e = { 0 };
 
 	bench_begin(argc, argv, "The driver, in user-mode Linux");
 	engine_open(&e, "drm:/dev/accel/accel0");

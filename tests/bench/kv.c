@@ -182,9 +182,9 @@ static void bench_get(struct reader *r)
 	row_print(&(struct row){ .group = "kv", .what = "get, and read 8 bytes of it",
 				 .ours = &touch });
 	row_print(&(struct row){ .group = "kv", .what = "get, read, release", .ours = &both });
-	free(get.ns);
-	free(touch.ns);
-	free(both.ns);
+	samples_free(&get);
+	samples_free(&touch);
+	samples_free(&both);
 }
 
 static void bench_match(struct reader *r)
@@ -215,8 +215,8 @@ static void bench_match(struct reader *r)
 				 .max_ns = MATCH_MAX_NS });
 	row_print(&(struct row){ .group = "kv", .what = "match of 256 blocks, pinned",
 				 .ours = &pinned });
-	free(plain.ns);
-	free(pinned.ns);
+	samples_free(&plain);
+	samples_free(&pinned);
 }
 
 static void turn_kv(struct reader *r, int which, unsigned int keys, struct samples *out)
@@ -261,9 +261,9 @@ static void bench_copy(struct reader *r, struct memcached *m, unsigned int keys,
 				 .min_ratio = MEMCACHED_RATIO });
 	row_print(&(struct row){ .group = "kv", .what = name[1], .peer_name = "memcached",
 				 .ours = &checked, .peer = &theirs, .bytes = BIG_BYTES });
-	free(plain.ns);
-	free(checked.ns);
-	free(theirs.ns);
+	samples_free(&plain);
+	samples_free(&checked);
+	samples_free(&theirs);
 }
 
 static int bench_against_memcached(struct reader *r)

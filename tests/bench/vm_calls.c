@@ -95,9 +95,9 @@ int main(int argc, char **argv)
 	accel_buffer_close(c.to);
 	accel_buffer_close(c.from);
 	accel_close(c.dev);
-	free(peer.ns);
-	free(polls.ns);
-	free(noops.ns);
-	free(copies.ns);
+	samples_free(&peer);
+	samples_free(&polls);
+	samples_free(&noops);
+	samples_free(&copies);
 	return 0;
 }

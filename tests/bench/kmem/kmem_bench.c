@@ -4,9 +4,10 @@
  * engine and its zeroing are held against. Built and loaded by the benchmark in
  * user-mode Linux only.
  *
- * Write "copy|zero SIZE COUNT SPAN" to debugfs kmem_bench/run: COUNT pieces of
- * SIZE bytes, one after the other through SPAN bytes, again from the start when
- * those are used up. Read it for the nanoseconds that took.
+ * Write "copy|zero SIZE COUNT SPAN STRIDE" to debugfs kmem_bench/run: COUNT
+ * pieces of SIZE bytes within SPAN bytes, each STRIDE after the other, modulo
+ * SPAN, from where the command before stopped. Read it for the nanoseconds that
+ * took.
  */
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
@@ -33,8 +34,9 @@ MODULE_PARM_DESC(span_mib, "MiB of the source and of the destination");
 
 static struct dentry *dir;
 static struct area *from, *to;
+static size_t next;
 static u64 took_ns;
-static DEFINE_MUTEX(run_lock);	/* protects took_ns and the areas' content */
+static DEFINE_MUTEX(run_lock);	/* protects next, took_ns and the areas' content */
 
 static void area_free(struct area *area)
 {
@@ -81,17 +83,16 @@ static void piece(bool copy, size_t offset, size_t size)
 	}
 }
 
-static u64 run(bool copy, size_t size, unsigned int count, size_t span)
+static u64 run(bool copy, size_t size, unsigned int count, size_t span, size_t stride)
 {
-	size_t offset = 0;
 	u64 start;
 
 	start = ktime_get_ns();
 	while (count--) {
-		if (offset + size > span)
-			offset = 0;
-		piece(copy, offset, size);
-		offset += size;
+		if (next + size > span)
+			next = 0;
+		piece(copy, next, size);
+		next = (next + stride) % span;
 	}
 	return ktime_get_ns() - start;
 }
@@ -100,21 +101,21 @@ static ssize_t run_write(struct file *file, const char __user *buf, size_t len, 
 {
 	char command[COMMAND_MAX], what[8];
 	unsigned int count;
-	size_t size, span;
+	size_t size, span, stride;
 
 	if (len >= sizeof(command))
 		return -EINVAL;
 	if (copy_from_user(command, buf, len))
 		return -EFAULT;
 	command[len] = 0;
-	if (sscanf(command, "%7s %zu %u %zu", what, &size, &count, &span) != 4)
+	if (sscanf(command, "%7s %zu %u %zu %zu", what, &size, &count, &span, &stride) != 5)
 		return -EINVAL;
 	if (!size || size > span || span > (size_t)span_mib << 20)
 		return -EINVAL;
 	if (strcmp(what, "copy") && strcmp(what, "zero"))
 		return -EINVAL;
 	mutex_lock(&run_lock);
-	took_ns = run(what[0] == 'c', size, count, span);
+	took_ns = run(what[0] == 'c', size, count, span, stride);
 	mutex_unlock(&run_lock);
 	return len;
 }
