@@ -36,6 +36,10 @@ static void expire(struct check *c, uint64_t *pin)
 
 static void check_list(struct check *c, uint32_t block, uint32_t length, enum kv_state state)
 {
+	if (length > c->used) {
+		c->audit.broken++;
+		return;
+	}
 	for (; block != KV_NIL; length--) {
 		if (!length || block >= c->used) {
 			c->audit.broken++;

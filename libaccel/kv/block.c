@@ -136,6 +136,8 @@ void kv_reclaim(struct accel_kv *kv, uint64_t now)
 
 	if (block == KV_NIL)
 		return;
+	if (left > kv->shape.capacity)
+		left = kv->shape.capacity;
 	st(&head->wait_head, KV_NIL);
 	st(&head->wait_count, 0);
 	for (; block != KV_NIL; left--) {

@@ -12,6 +12,8 @@
 
 /* Open ends of a walk down the heap: at most one a level, and one more; 31 levels. */
 #define WALK_MAX 40
+/* Oldest leaves that readers may pin under the evictor's hands before it gives up. */
+#define CLAIMS_MAX 1000
 
 static uint32_t leaf_count(const struct accel_kv *kv)
 {
@@ -191,11 +193,12 @@ void kv_leaf_rebuild(struct accel_kv *kv)
 /* The leaf to evict next, off limits for readers from now on; KV_NIL if all are pinned. */
 uint32_t kv_leaf_victim(struct accel_kv *kv, uint64_t now)
 {
-	uint32_t block;
-
 	/* A claim fails only when a reader has just pinned that very block. */
-	do {
-		block = oldest(kv, now);
-	} while (block != KV_NIL && !kv_block_claim(kv, block, now));
-	return block;
+	for (int i = 0; i < CLAIMS_MAX; i++) {
+		uint32_t block = oldest(kv, now);
+
+		if (block == KV_NIL || kv_block_claim(kv, block, now))
+			return block;
+	}
+	return KV_NIL;
 }

@@ -106,6 +106,12 @@ static inline struct accel_kv_stats kv_stats(struct accel_kv *kv)
 	return stats;
 }
 
+static inline uint32_t draw(uint64_t *seed, uint32_t below)
+{
+	*seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (*seed >> 33) % below;
+}
+
 /* An audit that must find nothing wrong, and each block in exactly one state. */
 static inline struct accel_kv_audit kv_sound(struct accel_kv *kv)
 {

@@ -45,16 +45,10 @@ struct held {
 
 static uint64_t seed;
 
-static uint32_t draw(uint32_t below)
-{
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (seed >> 33) % below;
-}
-
 /* Node numbers by Zipf's law, about. */
 static int draw_zipf(void)
 {
-	double u = (draw(1 << 24) + 1) / (double)(1 << 24);
+	double u = (draw(&seed, 1 << 24) + 1) / (double)(1 << 24);
 	int node = pow(NODES, u) - 1;
 
 	return node < NODES ? node : NODES - 1;
@@ -65,7 +59,7 @@ static void plant(struct reference *ref, unsigned int capacity)
 	memset(ref, 0, sizeof(*ref));
 	ref->capacity = capacity;
 	for (int i = 0; i < NODES; i++)
-		ref->nodes[i].parent = i < 8 ? -1 : (int)draw(i);
+		ref->nodes[i].parent = i < 8 ? -1 : (int)draw(&seed, i);
 }
 
 /* The chain that ends in a node: from its root on. */
@@ -211,10 +205,10 @@ static void run(struct accel_dev *dev, unsigned int capacity, bool zipf, bool pi
 	kv = kv_make(dev, BLOCK, capacity, 0, LONG_LEASE_NS);
 	for (unsigned int step = 0; step < steps; step++) {
 		struct chain chain;
-		int node = zipf ? draw_zipf() : (int)draw(NODES);
+		int node = zipf ? draw_zipf() : (int)draw(&seed, NODES);
 
 		chain_to(&ref, node, &chain);
-		if (draw(4))
+		if (draw(&seed, 4))
 			prefill(kv, &ref, &chain);
 		else
 			get_one(kv, &ref, node);
