@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Sharing with other drivers: our buffers as dma-bufs, their dma-bufs as our
- * buffers. A lost buffer can be exported no more; what importers have of it
- * stays allocated until they let go.
+ * buffers. Of a lost buffer nobody can get at the memory any more; what
+ * importers have mapped stays allocated until they let go.
  *
  * Foreign memory is reached by a kernel mapping, made when a submit first needs
  * it, and each job brackets its work by begin and end of CPU access. Both may
- * wait and allocate, so both are done outside the engine.
+ * wait and allocate, so both are done outside the engine. What a submit waits
+ * for there is other drivers' work, never that of our own queues.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
@@ -97,8 +98,6 @@ struct dma_buf *npool_bo_export(struct drm_gem_object *gem, int flags)
 		.resv = gem->resv,
 	};
 
-	if (npool_bo_lost(to_npool_bo(gem)))
-		return ERR_PTR(-ENODEV);
 	return drm_gem_dmabuf_export(gem->dev, &info);
 }
 

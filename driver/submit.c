@@ -108,14 +108,24 @@ static int lock_buffers(struct drm_exec *exec, struct npool_job *job)
 	return ret;
 }
 
-/* What importers of our memory and exporters of foreign memory wait for. */
+/*
+ * Importers of our memory wait for what we write. On foreign memory the fence
+ * only keeps it in place: were it waited for, the next submit's begin of CPU
+ * access would wait for the one before, and queues would be none.
+ */
+static enum dma_resv_usage usage(const struct npool_bo_use *use)
+{
+	if (use->bo->dmabuf)
+		return DMA_RESV_USAGE_BOOKKEEP;
+	return use->write ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ;
+}
+
 static void fence_buffers(const struct npool_job *job, struct dma_fence *fence)
 {
 	u32 i;
 
 	for (i = 0; i < job->use_count; i++)
-		dma_resv_add_fence(job->uses[i].bo->gem.resv, fence, job->uses[i].write ?
-				   DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ);
+		dma_resv_add_fence(job->uses[i].bo->gem.resv, fence, usage(&job->uses[i]));
 }
 
 static void signal_points(struct signals *signals, struct dma_fence *fence)
