@@ -69,7 +69,7 @@ out_free:
 
 static int open_first(struct accel_dev **dev)
 {
-	char path[sizeof(NODE) + 8];
+	char path[sizeof(NODE) + 12];
 
 	for (int i = 0; i < NODES; i++) {
 		snprintf(path, sizeof(path), NODE "%d", i);
