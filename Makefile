@@ -98,6 +98,7 @@ module:
 
 demo:
 	@tests/deps.sh demo
+	@echo "npool: building"
 	+@$(MAKE) --no-print-directory -s tools
 	@$(B)/accelctl replay --pool "soft:demo-$$$$" --workers 2 --verify \
 		$${NPOOL_TRACE:+--trace "$$NPOOL_TRACE"}
