@@ -61,6 +61,14 @@
 		} \
 	} while (0)
 
+/* Children open the pool anew, and so start threads after a fork. */
+#ifdef __SANITIZE_THREAD__
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+#endif
+
 struct pool {
 	struct accel_dev *dev;
 	struct accel_pool_info info;
@@ -308,8 +316,9 @@ static inline int run_copy(struct accel_queue *queue, struct accel_buffer *dst, 
 }
 
 /*
- * A submit on a buffer of 64 KiB or more that outlasts any test on an NPU made with SLOW_NS: it is ended by
- * destroying the queue, by a removal or by a death, between two of its copies.
+ * A submit, on a buffer of 64 KiB or more, that outlasts any test on an NPU made
+ * with SLOW_NS: it is ended by destroying the queue, by a removal or by a death,
+ * between two of its copies.
  */
 static inline int submit_slow(struct accel_queue *queue, struct accel_buffer *dst,
 			      const struct accel_point *signal, uint64_t *seqno)
@@ -330,12 +339,7 @@ static inline int submit_slow(struct accel_queue *queue, struct accel_buffer *ds
 
 static inline bool all_bytes(const uint8_t *p, uint64_t size, uint8_t value)
 {
-	uint64_t i;
-
-	for (i = 0; i < size; i++)
-		if (p[i] != value)
-			return false;
-	return true;
+	return !size || (p[0] == value && !memcmp(p, p + 1, size - 1));
 }
 
 static inline uint32_t rnd(uint64_t *state)
@@ -348,8 +352,11 @@ static inline void scribble(uint8_t *p, uint64_t size, uint64_t seed)
 {
 	uint64_t i;
 
-	for (i = 0; i < size; i++)
-		p[i] = rnd(&seed);
+	for (i = 0; i < size; i += 4) {
+		uint32_t word = rnd(&seed);
+
+		memcpy(p + i, &word, size - i < 4 ? size - i : 4);
+	}
 }
 
 /* --- memory that may be gone --------------------------------------------------------- */

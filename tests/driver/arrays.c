@@ -35,6 +35,12 @@ FIXTURE_TEARDOWN(arrays)
 	EXPECT_TRUE(pool_teardown(&self->p));
 }
 
+/* No array where items are promised: a bad value or a bad address, the header does not say. */
+static bool is_bad_null(int err)
+{
+	return err == -EINVAL || err == -EFAULT;
+}
+
 static int query(int fd, struct drm_npool_query query)
 {
 	struct drm_npool_query before = query;
@@ -139,7 +145,7 @@ TEST_F(arrays, bo_create_npus)
 	unsigned int i, placement;
 
 	want = bo;
-	EXPECT_EQ(-EINVAL, call(self->fd, DRM_IOCTL_NPOOL_BO_CREATE, &bo));
+	EXPECT_TRUE(is_bad_null(call(self->fd, DRM_IOCTL_NPOOL_BO_CREATE, &bo)));
 	for (i = 0; i < ARRAY_LEN(bad); i++) {
 		want.npus = bo.npus = bad[i];
 		EXPECT_EQ(-EFAULT, call(self->fd, DRM_IOCTL_NPOOL_BO_CREATE, &bo));
@@ -210,7 +216,7 @@ TEST_F(arrays, submit_ops)
 	}
 	s = good;
 	s.op_stride = sizeof(op);
-	EXPECT_EQ(-EINVAL, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
+	EXPECT_TRUE(is_bad_null(call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s)));
 	s.ops = (uintptr_t)self->page + 4096;
 	EXPECT_EQ(-EFAULT, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
 	s.ops = (uintptr_t)self->page + 4096 - sizeof(op) + 1;
@@ -273,7 +279,7 @@ TEST_F(arrays, submit_segs)
 	}
 	op.seg_stride = sizeof(seg);
 	op.segs = 0;
-	EXPECT_EQ(-EINVAL, submit_one(self->fd, self->queue, &op, NULL, NULL));
+	EXPECT_TRUE(is_bad_null(submit_one(self->fd, self->queue, &op, NULL, NULL)));
 	op.segs = (uintptr_t)self->page + 4090;
 	EXPECT_EQ(-EFAULT, submit_one(self->fd, self->queue, &op, NULL, NULL));
 	op.segs = UINT64_MAX - 7;

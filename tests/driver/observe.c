@@ -46,11 +46,16 @@ static const char *fdinfo(int fd, const char *key)
 	return at ? at + strlen(line) : NULL;
 }
 
+/* Its number, memory in bytes. */
 static uint64_t fdinfo_number(int fd, const char *key)
 {
 	const char *text = fdinfo(fd, key);
+	char unit[4] = "";
+	unsigned long long n;
 
-	return text ? strtoull(text, NULL, 10) : UINT64_MAX;
+	if (!text || sscanf(text, "%llu %3s", &n, unit) < 1)
+		return UINT64_MAX;
+	return !strcmp(unit, "KiB") ? KIB(n) : !strcmp(unit, "MiB") ? MIB(n) : n;
 }
 
 TEST_F(observe, fdinfo_is_in_the_drm_format)
@@ -63,7 +68,7 @@ TEST_F(observe, fdinfo_is_in_the_drm_format)
 	EXPECT_EQ(0, strncmp(driver + strspn(driver, " \t"), "npool\n", 6));
 	EXPECT_NE(NULL, fdinfo(self->fd, "drm-client-id"));
 	EXPECT_NE(NULL, fdinfo(self->fd, "drm-engine-copy"));
-	EXPECT_EQ(1024, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_EQ(MIB(1), fdinfo_number(self->fd, "drm-total-memory"));
 	EXPECT_EQ(0, fdinfo_number(self->fd, "drm-shared-memory"));
 	busy = fdinfo_number(self->fd, "drm-engine-copy");
 	for (i = 0; i < 10; i++)
@@ -79,14 +84,14 @@ TEST_F(observe, fdinfo_follows_the_buffers)
 	uint32_t handle;
 	int dmabuf = bo_export(self->fd, more.handle);
 
-	EXPECT_EQ(3072, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_EQ(MIB(3), fdinfo_number(self->fd, "drm-total-memory"));
 	EXPECT_EQ(0, fdinfo_number(other, "drm-total-memory"));
 	ASSERT_EQ(0, bo_import(other, dmabuf, &handle));
-	EXPECT_EQ(2048, fdinfo_number(other, "drm-shared-memory"));
+	EXPECT_EQ(MIB(2), fdinfo_number(other, "drm-shared-memory"));
 	close(dmabuf);
 	close(other);
 	bo_close(self->fd, more.handle);
-	EXPECT_EQ(1024, fdinfo_number(self->fd, "drm-total-memory"));
+	EXPECT_EQ(MIB(1), fdinfo_number(self->fd, "drm-total-memory"));
 	EXPECT_NE(fdinfo_number(self->fd, "drm-client-id"), UINT64_MAX);
 }
 

@@ -94,6 +94,7 @@ TEST_F(syncobj, sync_file_of_a_point)
 	EXPECT_EQ(0, info.status);
 	EXPECT_EQ(0, queue_end(self->fd, self->slow_queue));
 	EXPECT_EQ(1, poll(&pollfd, 1, -1));
+	info.num_fences = 0;
 	EXPECT_EQ(0, call(export.fd, SYNC_IOC_FILE_INFO, &info));
 	EXPECT_NE(0, info.status);
 	close(export.fd);
