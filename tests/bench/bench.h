@@ -35,6 +35,7 @@ struct row {
 	struct samples *ours, *peer;
 	uint64_t bytes;		/* that one operation moves */
 	bool paired;		/* samples were taken in pairs: ratio is the median of theirs */
+	bool cost;		/* ratio is ours over the peer's */
 	double min_ratio;	/* target: peer's median over ours */
 	double max_ns;		/* target: our median */
 };
@@ -159,7 +160,7 @@ static inline void row_text(const struct row *row, double ratio, const char *ver
 	double p50 = quantile(row->ours, 0.5);
 
 	if (row->peer)
-		snprintf(factor, sizeof(factor), "%.2f", ratio);
+		snprintf(factor, sizeof(factor), "%.*f", ratio < 100 ? 2 : 0, ratio);
 	if (row->bytes)
 		snprintf(rate, sizeof(rate), "%.1f GB/s", row->bytes / p50);
 	if (row->min_ratio)
@@ -182,6 +183,8 @@ static inline double ratio_of(const struct row *row)
 	struct samples ratios = { 0 };
 	double ratio;
 
+	if (row->cost)
+		return quantile(row->ours, 0.5) / quantile(row->peer, 0.5);
 	if (!row->paired)
 		return quantile(row->peer, 0.5) / quantile(row->ours, 0.5);
 	for (size_t i = 0; i < row->ours->count; i++)

@@ -257,10 +257,11 @@ static void bench_copy(struct reader *r, struct memcached *m, unsigned int keys,
 	snprintf(name[0], sizeof(name[0]), "copy-get 1 MiB, %s", heat);
 	snprintf(name[1], sizeof(name[1]), "copy-get 1 MiB, %s, checksum", heat);
 	row_print(&(struct row){ .group = "kv", .what = name[0], .peer_name = "memcached",
-				 .ours = &plain, .peer = &theirs, .bytes = BIG_BYTES,
+				 .ours = &plain, .peer = &theirs, .bytes = BIG_BYTES, .paired = true,
 				 .min_ratio = MEMCACHED_RATIO });
 	row_print(&(struct row){ .group = "kv", .what = name[1], .peer_name = "memcached",
-				 .ours = &checked, .peer = &theirs, .bytes = BIG_BYTES });
+				 .ours = &checked, .peer = &theirs, .bytes = BIG_BYTES,
+				 .paired = true });
 	samples_free(&plain);
 	samples_free(&checked);
 	samples_free(&theirs);
