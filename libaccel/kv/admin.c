@@ -123,6 +123,15 @@ static void place(struct accel_kv *kv)
 	kv_key_root(kv);
 }
 
+/* Before the slot is taken, so that no taken one is overlooked. */
+static void session_reach(struct accel_kv *kv, uint32_t session)
+{
+	uint64_t *sessions = &kv->head->sessions, seen = ld(sessions);
+
+	while (seen <= session && !cas(sessions, seen, session + 1))
+		seen = ld(sessions);
+}
+
 /* One compare and swap takes the slot and names its owner, dead or alive from then on. */
 static bool session_take(struct accel_kv *kv, bool of_dead)
 {
@@ -131,6 +140,7 @@ static bool session_take(struct accel_kv *kv, bool of_dead)
 
 		if (client && (!of_dead || kv_session_lives(kv, i)))
 			continue;
+		session_reach(kv, i);
 		if (!cas(&kv->sessions[i].client, client, kv->client))
 			continue;
 		kv->session = i;

@@ -148,6 +148,13 @@ static inline uint32_t kv_used(const struct accel_kv *kv)
 	return fresh < kv->shape.capacity ? fresh : kv->shape.capacity;
 }
 
+static inline uint32_t kv_sessions(const struct accel_kv *kv)
+{
+	uint64_t sessions = ld(&kv->head->sessions);
+
+	return sessions < KV_SESSIONS ? sessions : KV_SESSIONS;
+}
+
 /* key.c */
 uint64_t kv_hash(const struct accel_kv_key *key);
 void kv_key_root(struct accel_kv *kv);

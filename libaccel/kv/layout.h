@@ -110,6 +110,7 @@ struct kv_header {
 	struct kv_shape shape;
 	_Alignas(512) uint64_t lock;
 	_Alignas(128) uint64_t clock;	/* one tick a call, for last use */
+	_Alignas(128) uint64_t sessions;	/* slots from here on were never taken */
 	/* From here on: guarded by the lock. */
 	_Alignas(128) uint32_t fresh;	/* blocks from here on were never used */
 	uint32_t free_head;

@@ -8,7 +8,9 @@
 
 static void count_sessions(const struct accel_kv *kv, struct accel_kv_stats *stats)
 {
-	for (uint32_t i = 0; i < KV_SESSIONS; i++) {
+	uint32_t sessions = kv_sessions(kv);
+
+	for (uint32_t i = 0; i < sessions; i++) {
 		const struct kv_session *session = &kv->sessions[i];
 
 		stats->sessions += ld(&session->client) != 0;

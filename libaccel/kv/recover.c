@@ -133,9 +133,10 @@ void kv_rebuild(struct accel_kv *kv)
 
 static bool find_dead(const struct accel_kv *kv, bool *dead)
 {
+	uint32_t sessions = kv_sessions(kv);
 	bool any = false;
 
-	for (uint32_t i = 0; i < KV_SESSIONS; i++) {
+	for (uint32_t i = 0; i < sessions; i++) {
 		dead[i] = ld(&kv->sessions[i].client) && !kv_session_lives(kv, i);
 		any |= dead[i];
 	}
@@ -169,7 +170,7 @@ void kv_session_end(struct accel_kv *kv, uint32_t session)
 void kv_reap(struct accel_kv *kv, bool all)
 {
 	uint32_t used = kv_used(kv);
-	bool dead[KV_SESSIONS], any = find_dead(kv, dead);
+	bool dead[KV_SESSIONS] = { false }, any = find_dead(kv, dead);
 
 	for (uint32_t i = 0; (any || all) && i < used; i++) {
 		if (kv_state(ld(&kv->metas[i].state)) == KV_RESERVED && !owned(kv, i, dead))

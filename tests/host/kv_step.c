@@ -9,7 +9,7 @@
 #include "kv/layout.h"
 #include "kv_death.h"
 
-#define POINTS 150		/* where a call is killed */
+#define POINTS 100		/* where a call is killed */
 
 /*
  * One call, stepped through instruction by instruction. The namespace has room
@@ -28,6 +28,9 @@ struct stepped {
 	void (*call)(struct accel_kv *kv, struct accel_kv_slot *slot, struct accel_kv_pin *pins);
 	int may_vanish;		/* of the chain A, the block from which on; 4 for none */
 };
+
+/* In the child: the pool that it opened. */
+static struct accel_dev *stepped_dev;
 
 static void no_prepare(struct accel_kv *kv, struct accel_kv_slot *slot, struct accel_kv_pin *pins)
 {
@@ -100,6 +103,11 @@ static void do_close(struct accel_kv *kv, struct accel_kv_slot *slot, struct acc
 	accel_kv_close(kv);
 }
 
+static void do_open(struct accel_kv *kv, struct accel_kv_slot *slot, struct accel_kv_pin *pins)
+{
+	kv_again(stepped_dev, kv);
+}
+
 static void do_stats(struct accel_kv *kv, struct accel_kv_slot *slot, struct accel_kv_pin *pins)
 {
 	kv_stats(kv);
@@ -112,6 +120,7 @@ static void child(int fd, const struct stepped *step)
 	struct accel_kv_pin pins[4];
 	struct accel_kv *kv;
 
+	stepped_dev = dev;
 	must_ok(accel_kv_open(dev, fd, &kv));
 	step->prepare(kv, &slot, pins);
 	must(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
@@ -234,6 +243,7 @@ STEPPED(in_release, false, do_get, do_release, 4)
 STEPPED(in_remove, false, no_prepare, do_remove, 3)
 STEPPED(in_remove_of_a_pinned, false, do_get, do_remove, 3)
 STEPPED(in_close_with_a_reservation, false, do_reserve, do_close, 4)
+STEPPED(in_open, true, no_prepare, do_open, 4)
 STEPPED(in_stats, true, no_prepare, do_stats, 4)
 
 static bool locked(const struct kv_header *head)
