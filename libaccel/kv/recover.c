@@ -114,7 +114,8 @@ bool kv_session_lives(const struct accel_kv *kv, uint32_t session)
 {
 	uint64_t client = ld(&kv->sessions[session].client);
 
-	return client && (client == kv->client || accel_client_alive(kv->dev, client) == 1);
+	/* An error is no proof of death. */
+	return client && (client == kv->client || accel_client_alive(kv->dev, client));
 }
 
 void kv_rebuild(struct accel_kv *kv)

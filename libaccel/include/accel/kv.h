@@ -45,10 +45,15 @@ struct accel_kv_config {
 	uint64_t block_bytes;	/* a multiple of 64 */
 	uint64_t capacity;	/* blocks */
 	uint64_t salt;		/* enters every key: tenants with other salts share nothing */
-	uint64_t lease_ns;	/* how long a pin holds by default; 0 takes 5 s */
+	uint64_t lease_ns;	/* how long a pin holds by default, at most a day; 0 takes 5 s */
 	uint32_t flags;		/* ACCEL_KV_CHECKSUM */
 	char model[ACCEL_KV_MODEL_LEN];	/* enters every key: "name/revision/dtype", free form */
 };
+
+/*
+ * Calls that change, open or count in a namespace return -ETIMEDOUT when a living
+ * process has held them up for 10 s: it is stopped, or the memory is corrupt.
+ */
 
 /**
  * accel_kv_create() - allocate a buffer and make an empty namespace in it
@@ -71,7 +76,12 @@ int accel_kv_open(struct accel_dev *dev, int fd, struct accel_kv **kv);
 /** accel_kv_export() - a descriptor of the namespace's buffer, the caller's to close */
 int accel_kv_export(struct accel_kv *kv, int *fd);
 
-/** accel_kv_close() - stop using it; reservations are dropped, pins of this handle end */
+/**
+ * accel_kv_close() - stop using it
+ *
+ * Reservations are dropped. Pins must have been released: their data is unmapped, and
+ * what they hold stays held until its lease runs out.
+ */
 void accel_kv_close(struct accel_kv *kv);
 
 /** accel_kv_config() - the namespace's shape */
@@ -108,19 +118,22 @@ struct accel_kv_pin {
  * @keys: the chain, first block first
  * @count: keys
  * @pins: NULL, or room for @count; the matched blocks are then pinned as by
- *        accel_kv_get()
+ *        accel_kv_get() for the namespace's lease
  * @matched: out
  *
- * Counts as a use of the matched blocks.
+ * Counts as a use of the matched blocks; in the stats as a hit for each, and a
+ * miss where the chain goes on.
  */
 int accel_kv_match(struct accel_kv *kv, const struct accel_kv_key *keys, size_t count,
 		   struct accel_kv_pin *pins, size_t *matched);
 
 /**
  * accel_kv_get() - pin a block and point at its bytes
- * @lease_ns: how long; 0 takes the namespace's
+ * @lease_ns: how long, at most a day; 0 takes the namespace's
  *
- * -ENOENT it is not cached.
+ * Where the leases of several pins of a block overlap, a pin that is not
+ * released, its owner dead, holds the block until the last of them is over.
+ * -ENOENT it is not cached, -EUSERS 65,534 pins hold it already.
  */
 int accel_kv_get(struct accel_kv *kv, const struct accel_kv_key *key, uint64_t lease_ns,
 		 struct accel_kv_pin *pin);
@@ -133,7 +146,11 @@ int accel_kv_get(struct accel_kv *kv, const struct accel_kv_key *key, uint64_t l
  */
 int accel_kv_release(struct accel_kv *kv, struct accel_kv_pin *pin);
 
-/** accel_kv_verify() - -EBADMSG if a pinned block's checksum is wrong, -EOPNOTSUPP without one */
+/**
+ * accel_kv_verify() - check a pinned block against its checksum
+ *
+ * -EBADMSG it is wrong, -ESTALE the lease ran out, -EOPNOTSUPP the namespace keeps none.
+ */
 int accel_kv_verify(struct accel_kv *kv, const struct accel_kv_pin *pin);
 
 /**
@@ -170,7 +187,9 @@ int accel_kv_reserve(struct accel_kv *kv, const struct accel_kv_key *key,
  * accel_kv_publish() - make a written block visible
  *
  * -EEXIST another writer was first: the key is cached and the slot is free
- * again, which most callers count as success.
+ * again, which most callers count as success. -EINVAL the slot is no reservation of this
+ * handle. -ENOSPC the index has no room for this key, and the slot is free again: with
+ * keys made here it does not happen.
  */
 int accel_kv_publish(struct accel_kv *kv, struct accel_kv_slot *slot);
 
@@ -181,7 +200,7 @@ void accel_kv_abort(struct accel_kv *kv, struct accel_kv_slot *slot);
  * accel_kv_remove() - forget a block
  *
  * Readers that have it pinned keep it until they release. -ENOENT it is not cached,
- * -EBUSY it has cached continuations.
+ * -EBUSY it has continuations, cached or reserved.
  */
 int accel_kv_remove(struct accel_kv *kv, const struct accel_kv_key *key);
 
@@ -193,7 +212,7 @@ struct accel_kv_stats {
 	uint64_t cached;	/* now visible */
 	uint64_t reserved;	/* now being written */
 	uint64_t free;		/* now neither, nor awaiting a reader's release */
-	uint64_t pinned;	/* now under a lease */
+	uint64_t pinned;	/* now under a lease, removed ones too */
 	uint64_t sessions;	/* now open handles, of living processes */
 	uint64_t hits;		/* lookups that found their block */
 	uint64_t misses;	/* lookups that did not */
