@@ -59,7 +59,7 @@ static int check_args(const struct drm_npool_bo_create *args)
 		return -EINVAL;
 	if (args->placement == DRM_NPOOL_PLACE_NPU && args->npu_count != 1)
 		return -EINVAL;
-	if (args->npu_count > NPOOL_MAX_NPUS || (args->npu_count && !args->npus))
+	if (args->npu_count > NPOOL_MAX_NPUS)
 		return -EINVAL;
 	return 0;
 }

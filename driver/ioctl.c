@@ -98,19 +98,18 @@ static int check(unsigned int cmd, unsigned long arg)
 
 /**
  * npool_array_check() - check the shape of an array that user space passed
- * @user: its address
  * @count: its items
  * @stride: bytes from item to item
  * @item: first published size of an item
  * @max: most items
  */
-int npool_array_check(u64 user, u32 count, u32 stride, size_t item, u32 max)
+int npool_array_check(u32 count, u32 stride, size_t item, u32 max)
 {
 	if (count > max)
 		return -EINVAL;
 	if (!count)
 		return stride && stride < item ? -EINVAL : 0;
-	if (!user || stride < item)
+	if (stride < item)
 		return -EINVAL;
 	return stride > NPOOL_MAX_STRIDE ? -E2BIG : 0;
 }

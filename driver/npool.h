@@ -418,7 +418,7 @@ extern const struct drm_ioctl_desc npool_ioctls[];
 extern const int npool_ioctl_count;
 long npool_ioctl(struct file *filp, unsigned int cmd, unsigned long arg);
 long npool_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg);
-int npool_array_check(u64 user, u32 count, u32 stride, size_t item, u32 max);
+int npool_array_check(u32 count, u32 stride, size_t item, u32 max);
 int npool_array_copy(void *to, u64 user, u32 count, u32 stride, size_t item);
 
 /* client.c */

@@ -37,8 +37,8 @@ static int check_op(const struct drm_npool_op *from)
 		return -EINVAL;
 	if (!from->seg_count)
 		return -EINVAL;
-	return npool_array_check(from->segs, from->seg_count, from->seg_stride,
-				 sizeof(struct drm_npool_seg), NPOOL_MAX_SEGS);
+	return npool_array_check(from->seg_count, from->seg_stride, sizeof(struct drm_npool_seg),
+				 NPOOL_MAX_SEGS);
 }
 
 /* How many segments all operations have together. */
@@ -175,8 +175,7 @@ int npool_parse_ops(struct npool_job *job, const struct drm_npool_submit *args,
 	struct drm_npool_op *from;
 	int ret;
 
-	ret = npool_array_check(args->ops, args->op_count, args->op_stride, sizeof(*from),
-				NPOOL_MAX_OPS);
+	ret = npool_array_check(args->op_count, args->op_stride, sizeof(*from), NPOOL_MAX_OPS);
 	if (ret || !args->op_count)
 		return ret;
 	from = read_array(args->ops, args->op_count, args->op_stride, sizeof(*from));
@@ -194,7 +193,7 @@ struct drm_npool_sync *npool_parse_syncs(u64 user, u32 count, u32 stride)
 	int ret;
 	u32 i;
 
-	ret = npool_array_check(user, count, stride, sizeof(*syncs), NPOOL_MAX_SYNCS);
+	ret = npool_array_check(count, stride, sizeof(*syncs), NPOOL_MAX_SYNCS);
 	if (ret)
 		return ERR_PTR(ret);
 	if (!count)
