@@ -177,12 +177,15 @@ int accel_kv_get(struct accel_kv *kv, const struct accel_kv_key *key, uint64_t l
 {
 	struct kv_session *me = &kv->sessions[kv->session];
 	struct use use;
+	uint64_t hash;
 	int err;
 
 	if (!key || !pin || lease_ns > KV_LEASE_MAX_NS)
 		return -EINVAL;
+	hash = kv_hash(key);
+	kv_index_prefetch(kv, hash);
 	use_begin(kv, &use, lease_ns);
-	err = use_key(kv, key, kv_hash(key), KV_NIL, &use, pin);
+	err = use_key(kv, key, hash, KV_NIL, &use, pin);
 	bump(err ? &me->misses : &me->hits, 1);
 	return err;
 }

@@ -81,8 +81,8 @@ TEST(random_moments)
 	struct accel_kv_stats stats = kv_stats(kv);
 	EXPECT_LT(0, stats.recovered);
 	EXPECT_LT(0, stats.evicted);
-	ksft_print_msg("%u kills: %lu blocks written, %lu read, %lu stale, %lu evicted, %lu expired, %lu recoveries\n",
-		       kills, (unsigned long)tally->writes, (unsigned long)tally->reads,
+	ksft_print_msg("%u kills: %lu blocks written, %lu read, %lu stale, %lu evicted,"
+		       " %lu expired, %lu recoveries\n", kills, (unsigned long)tally->writes, (unsigned long)tally->reads,
 		       (unsigned long)tally->stale, (unsigned long)stats.evicted,
 		       (unsigned long)stats.expired, (unsigned long)stats.recovered);
 	close(fd);

@@ -310,4 +310,75 @@ TEST(in_recovery)
 	accel_close(dev);
 }
 
+/* A get, stopped anywhere while another process gives the block away to another key. */
+static void reader(int fd)
+{
+	struct accel_dev *dev = dev_open();
+	struct accel_kv_key key = A(3);
+	struct accel_kv_pin pin;
+	struct accel_kv *kv;
+	bool right;
+	int err;
+
+	must_ok(accel_kv_open(dev, fd, &kv));
+	must(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+	raise(SIGSTOP);
+	err = accel_kv_get(kv, &key, LONG_LEASE_NS, &pin);
+	raise(SIGSTOP);
+	right = err || holds(pin.data, &key, SMALL_BLOCK);
+	must(err == -ENOENT || (right && !err));
+	if (!err)
+		must_ok(accel_kv_release(kv, &pin));
+	_exit(0);
+}
+
+static void run_on(pid_t pid, bool to_end)
+{
+	int status;
+
+	must(!ptrace(PTRACE_CONT, pid, NULL, NULL));
+	must(waitpid(pid, &status, 0) == pid);
+	if (to_end)
+		must(WIFEXITED(status) && !WEXITSTATUS(status));
+	else
+		must(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+}
+
+static unsigned int replaced_after(struct accel_dev *dev, unsigned int steps)
+{
+	struct accel_kv_key old = A(3), new = NEW;
+	struct accel_kv *kv;
+	unsigned int lived;
+	int status, fd;
+	pid_t pid;
+
+	kv = small_make(dev, true, &fd);
+	pid = fork_worker();
+	if (!pid)
+		reader(fd);
+	must(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
+	for (lived = 0; lived < steps && step_on(pid); lived++)
+		;
+	must_ok(accel_kv_remove(kv, &old));
+	must_ok(kv_put(kv, &new, NULL));
+	if (lived == steps)
+		run_on(pid, false);
+	run_on(pid, true);
+	check_aftermath(kv);
+	close(fd);
+	accel_kv_close(kv);
+	return lived;
+}
+
+TEST(get_of_a_block_replaced)
+{
+	struct accel_dev *dev = dev_open();
+	unsigned int length = replaced_after(dev, UINT32_MAX), times = scaled(100);
+
+	for (unsigned int i = 0; i < length; i += times < 100 ? 100 / times : 1)
+		replaced_after(dev, i);
+	ksft_print_msg("replaced at any of %u instructions\n", length);
+	accel_close(dev);
+}
+
 TEST_HARNESS_MAIN

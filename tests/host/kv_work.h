@@ -45,8 +45,9 @@ static inline void chain_of(uint32_t chain, struct accel_kv_key *keys)
 		keys[i] = key_of(1 + chain * WORK_DEPTH + i);
 }
 
-static inline void read_pin(struct accel_kv *kv, struct tally *tally, const struct accel_kv_key *key,
-		     struct accel_kv_pin *pin, uint64_t bytes)
+static inline void read_pin(struct accel_kv *kv, struct tally *tally,
+			    const struct accel_kv_key *key, struct accel_kv_pin *pin,
+			    uint64_t bytes)
 {
 	bool right = holds(pin->data, key, bytes);
 	int err = accel_kv_release(kv, pin);
