@@ -19,6 +19,7 @@
 #include "replay.h"
 
 #define NO_ROOM 1		/* store(): nothing can be evicted, or the prefix is gone */
+#define LOST 2			/* store(): stored, and evicted before it could be pinned */
 #define WRONG_SHOWN 3		/* messages about wrong blocks a worker prints */
 
 struct worker {
@@ -95,7 +96,7 @@ static void derive_keys(struct worker *worker, const struct trace_request *reque
 				  &worker->keys[i]);
 }
 
-/* Store block @i of the chain and pin it: 0, NO_ROOM or -errno. */
+/* Store block @i of the chain and pin it: 0, NO_ROOM, LOST or -errno. */
 static int store(struct worker *worker, uint32_t i)
 {
 	const struct accel_kv_key *key = &worker->keys[i];
@@ -127,9 +128,9 @@ static int store(struct worker *worker, uint32_t i)
 		count_up(&count->bytes_put, worker->block_bytes);
 	}
 	err = accel_kv_get(worker->kv, key, 0, &worker->pins[i]);
-	/* In a cache this full another worker may have evicted it already. */
+	/* In a small cache another worker may have evicted it already. */
 	if (err == -ENOENT)
-		return NO_ROOM;
+		return LOST;
 	return err ? failed(worker, "get", err) : 0;
 }
 
@@ -157,8 +158,8 @@ static int prefill(struct worker *worker, uint64_t index)
 		if (err)
 			break;
 	}
-	if (err == NO_ROOM) {
-		count_up(&count->unstored, request->count - pinned);
+	if (err > 0) {
+		count_up(&count->unstored, request->count - pinned - (err == LOST));
 		err = 0;
 	}
 	for (i = 0; i < pinned; i++) {

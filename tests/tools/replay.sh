@@ -84,6 +84,36 @@ interleaved() {
 }
 check "a cache larger than an NPU lies on several" interleaved
 
+# A soft pool's buffers are memfds, so that somebody else can spoil the blocks at their end.
+spoil() {
+	for fd in /proc/"$1"/fd/*; do
+		case $(readlink "$fd") in
+		*npool-control*)	continue ;;
+		*memfd:*) ;;
+		*)	continue ;;
+		esac
+		size=$(stat -L -c %s "$fd") || continue
+		[ "$size" -ge 8388608 ] || continue
+		head -c 1048576 /dev/urandom |
+			dd of="$fd" bs=65536 seek=$((size / 65536 - 16)) conv=notrunc iflag=fullblock
+	done 2>/dev/null
+}
+
+# spoiled OPTION...: wrong bytes are seen, counted, told, and end in status 1.
+spoiled() {
+	"$accelctl" replay -q -j -p "$pool" -n 3000 -c 400 -b 64K "$@" > "$tmp/out" 2> "$tmp/err" &
+	parent=$!
+	while kill -0 $parent 2>/dev/null; do
+		spoil $parent
+	done
+	wait $parent
+	equal $? 1 && [ "$(value wrong_blocks)" -gt 0 ] && grep -q "wrong bytes" "$tmp/err"
+}
+if [ -z "${NPOOL_TEST_URI-}" ]; then
+	check "wrong bytes are found" spoiled
+	check "wrong bytes are found by two of each" spoiled -w 2
+fi
+
 left() {
 	grep -c "@npool/.*/\(test\|small\|wide\)-$$/" /proc/net/unix
 }
