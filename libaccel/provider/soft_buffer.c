@@ -6,7 +6,9 @@
  * in flight. A descriptor that it gave away is in nobody's table; so the file
  * description that all descriptors and mappings of a buffer share holds a lock
  * on the buffer's first byte, and who closed a buffer whose descriptor it gave
- * away keeps it on the books ("lingering") until that lock is gone.
+ * away keeps it on the books ("lingering") until that lock is gone. If it dies
+ * before, the descriptor holds memory that is on no books until somebody imports
+ * it: the entry waits for that as an orphan.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -185,9 +187,13 @@ void soft_settle_own(struct soft_dev *dev)
 	}
 }
 
-/* Has the tables say what is true now: own leftovers, those of the dead, those of others. */
+/*
+ * Has the tables say what is true now: own leftovers, those of the dead, those of
+ * others. Who removed an NPU may have died before it told, so mappings as well.
+ */
 void soft_settle(struct soft_dev *dev)
 {
+	soft_map_lost(dev);
 	soft_settle_own(dev);
 	soft_sync_others(dev, true);
 	soft_lock(dev);

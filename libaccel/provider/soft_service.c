@@ -39,6 +39,7 @@ static bool done_serving(struct soft_dev *dev)
 {
 	uint32_t mode = atomic_load(&dev->mode);
 
+	soft_map_lost(dev);
 	soft_settle_own(dev);
 	if (mode == SOFT_LEFT_BEHIND &&
 	    !atomic_load(&dev->control->clients[dev->slot].lingering)) {

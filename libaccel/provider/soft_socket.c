@@ -3,7 +3,8 @@
  * The sockets by which the members of a pool talk: client slot N listens on the
  * abstract name npool/UID/NAME/N, which is gone with its process. Both sides of a
  * connection check that the other is the same user. Abstract names belong to a
- * network namespace, and so does a pool's.
+ * network namespace, and so does a pool's. Another user there can bind them first:
+ * that keeps this user's pools from opening, and lets nobody in.
  */
 #include <errno.h>
 #include <stddef.h>
