@@ -17,7 +17,7 @@
 #define AREA MIB(512)
 /* More than twice the largest last-level cache in sight. */
 #define TURN MIB(128)
-#define TURNS 12
+#define TURNS 24
 #define HOT_TURN 12
 #define TARGET 0.9
 
@@ -25,6 +25,7 @@ struct areas {
 	struct accel_dev *dev;
 	struct accel_buffer *to_buffer, *from_buffer;
 	char *to, *from;
+	uint64_t next;		/* where the next cold copy starts */
 };
 
 static void stream_sse2(char *dst, const char *src, size_t size)
@@ -104,23 +105,30 @@ static double timed(struct areas *a, int who, uint64_t offset, uint64_t size)
 	return now_ns() - start;
 }
 
+static void cold_turn(struct areas *a, int who, uint64_t size, struct samples *out)
+{
+	for (uint64_t done = 0; done < TURN; done += size, a->next = (a->next + size) % AREA) {
+		double ns = timed(a, who, a->next, size);
+
+		if (done >= TURN / 2)
+			sample(out, ns);
+	}
+}
+
 static void measure_cold(struct areas *a, uint64_t size, struct samples *out)
 {
-	uint64_t offset = 0, done;
-
+	/* There and back, so that nobody always comes after the same other. */
 	for (int turn = 0; turn < TURNS; turn++)
-		for (int who = 0; who < CONTENDERS; who++)
-			for (done = 0; done < TURN; done += size, offset = (offset + size) % AREA) {
-				double ns = timed(a, who, offset, size);
+		for (int i = 0; i < CONTENDERS; i++) {
+			int who = turn % 2 ? CONTENDERS - 1 - i : i;
 
-				if (done >= TURN / 2)
-					sample(&out[who], ns);
-			}
+			cold_turn(a, who, size, &out[who]);
+		}
 }
 
 static void measure_hot(struct areas *a, uint64_t size, struct samples *out)
 {
-	int turns = size > MIB(1) ? TURNS / 2 : 20 * TURNS;
+	int turns = size > MIB(1) ? TURNS / 4 : 10 * TURNS;
 
 	for (int turn = 0; turn < turns; turn++)
 		for (int who = 0; who < CONTENDERS; who++)
@@ -188,7 +196,7 @@ static struct accel_buffer *area(struct accel_dev *dev, char **ptr, int fill)
 int main(int argc, char **argv)
 {
 	static const uint64_t sizes[] = { KIB(64), MIB(1), MIB(64) };
-	struct areas a;
+	struct areas a = { 0 };
 	char uri[64];
 
 	bench_begin(argc, argv, "Copies in a soft pool");
