@@ -6,7 +6,7 @@
 # More than any machine replays in the time that a test needs to kill it.
 start() {
 	# A shell's background jobs ignore SIGINT, and their children would too.
-	env --default-signal=INT "$accelctl" replay -q -j -p "$pool" -n 200000 -w 2 -c 500 -b 64K \
+	env --default-signal=INT "$accelctl" replay -q -j -p "$pool" -n 200000 -w 2 -c 100 -b 1M \
 		> "$tmp/out" 2> "$tmp/err" &
 	parent=$!
 	workers=
