@@ -89,9 +89,9 @@ static double copy_run(struct engine *e, uint64_t size, unsigned int count, uint
 static void size_text(char *buf, size_t room, const char *what, uint64_t size, const char *how)
 {
 	if (size < MIB(1))
-		snprintf(buf, room, "%s %u KiB %s", what, (unsigned int)(size >> 10), how);
+		snprintf(buf, room, "%s %u KiB%s", what, (unsigned int)(size >> 10), how);
 	else
-		snprintf(buf, room, "%s %u MiB %s", what, (unsigned int)(size >> 20), how);
+		snprintf(buf, room, "%s %u MiB%s", what, (unsigned int)(size >> 20), how);
 }
 
 static void bench_copy(struct engine *e, uint64_t size, uint64_t span, const char *heat)
@@ -183,7 +183,7 @@ static void bench_zero(struct engine *e, uint64_t size)
 	row_print(&(struct row){ .group = "driver", .what = name[0], .peer_name = "memset",
 				 .ours = &zero, .peer = &kmem, .bytes = size, .paired = true,
 				 .min_ratio = TARGET });
-	size_text(name[1], sizeof(name[1]), "create", size, "whole call");
+	size_text(name[1], sizeof(name[1]), "create", size, ", whole call");
 	row_print(&(struct row){ .group = "driver", .what = name[1], .peer_name = "memset",
 				 .ours = &whole, .peer = &kmem, .bytes = size, .paired = true });
 	samples_free(&zero);
@@ -222,8 +222,8 @@ int main(int argc, char **argv)
 	bench_begin(argc, argv, "The driver, in user-mode Linux");
 	engine_open(&e, "drm:/dev/accel/accel0");
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-		bench_copy(&e, sizes[i], SPAN, "cold");
-		bench_copy(&e, sizes[i], sizes[i], "hot");
+		bench_copy(&e, sizes[i], SPAN, ", cold");
+		bench_copy(&e, sizes[i], sizes[i], ", hot");
 	}
 	accel_queue_destroy(e.queue);
 	accel_buffer_close(e.to);
