@@ -6,7 +6,7 @@
  */
 #include <sys/mman.h>
 
-#include "kv/layout.h"
+#include "kv/internal.h"
 #include "kv_death.h"
 #include "kv_work.h"
 
@@ -165,6 +165,34 @@ TEST(one_word_wrong)
 		close(fd);
 		accel_kv_close(kv);
 	}
+	accel_close(dev);
+}
+
+/* An index entry whose check agrees, for a block that there is not. */
+TEST(forged_entry)
+{
+	static const uint32_t blocks[] = { WORK_CAPACITY, 1u << 24, 1u << 31, KV_NIL - 1, KV_NIL };
+	struct accel_dev *dev = dev_open();
+	struct accel_kv *kv = kv_make(dev, WORK_BLOCK, WORK_CAPACITY, 0, DEATH_LEASE_NS);
+	struct accel_kv_key key = key_of(1);
+	uint64_t hash = kv_hash(&key), *words, bytes, at;
+	int fd;
+
+	ASSERT_EQ(0, kv_put(kv, &key, NULL));
+	ASSERT_EQ(0, accel_kv_export(kv, &fd));
+	words = words_map(dev, fd, &bytes);
+	for (at = kv->shape.index_at / 8; words[at] != hash; at += 2)
+		ASSERT_LT(at, kv->shape.meta_at / 8);
+	for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
+		uint64_t check = (hash ^ blocks[i]) * 0x9fb21c651e98df25ull;
+
+		words[at + 1] = (check >> 32 | 1) << 32 | blocks[i];
+		EXPECT_FALSE(kv_has(kv, &key));
+		EXPECT_EQ(-ENOENT, accel_kv_remove(kv, &key));
+	}
+	accel_buffer_unmap(dev, words, bytes);
+	close(fd);
+	accel_kv_close(kv);
 	accel_close(dev);
 }
 

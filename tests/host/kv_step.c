@@ -10,6 +10,7 @@
 #include "kv_death.h"
 
 #define POINTS 100		/* where a call is killed */
+#define MEETINGS 300		/* where it meets another */
 
 /*
  * One call, stepped through instruction by instruction. The namespace has room
@@ -370,15 +371,55 @@ static unsigned int replaced_after(struct accel_dev *dev, unsigned int steps)
 	return lived;
 }
 
-TEST(get_of_a_block_replaced)
+/* An eviction, stopped anywhere while another process pins the block. */
+static unsigned int pinned_after(struct accel_dev *dev, unsigned int steps)
+{
+	const struct stepped step = { true, no_prepare, do_reserve, 3 };
+	struct accel_kv_key key = A(3);
+	struct accel_kv_pin pin;
+	struct accel_kv *kv;
+	unsigned int lived;
+	pid_t pid;
+	int err, fd;
+
+	kv = small_make(dev, true, &fd);
+	pid = start_stopped(fd, &step);
+	for (lived = 0; lived < steps && step_on(pid); lived++)
+		;
+	err = accel_kv_get(kv, &key, LONG_LEASE_NS, &pin);
+	if (lived == steps)
+		run_on(pid, false);
+	run_on(pid, true);
+	must(!err || err == -ENOENT);
+	must(err || holds(pin.data, &key, SMALL_BLOCK));
+	if (!err)
+		must_ok(accel_kv_release(kv, &pin));
+	check_aftermath(kv);
+	close(fd);
+	accel_kv_close(kv);
+	return lived;
+}
+
+static void at_each(unsigned int (*meet)(struct accel_dev *dev, unsigned int steps))
 {
 	struct accel_dev *dev = dev_open();
-	unsigned int length = replaced_after(dev, UINT32_MAX), times = scaled(100);
+	unsigned int length = meet(dev, UINT32_MAX), points = scaled(MEETINGS);
+	uint64_t seed = getpid();
 
-	for (unsigned int i = 0; i < length; i += times < 100 ? 100 / times : 1)
-		replaced_after(dev, i);
-	ksft_print_msg("replaced at any of %u instructions\n", length);
+	for (unsigned int i = 0; i < points; i++)
+		meet(dev, point(i, points, length, &seed));
+	ksft_print_msg("met at %u of %u instructions\n", points, length);
 	accel_close(dev);
+}
+
+TEST(get_of_a_block_replaced)
+{
+	at_each(replaced_after);
+}
+
+TEST(eviction_of_a_block_got)
+{
+	at_each(pinned_after);
 }
 
 TEST_HARNESS_MAIN
