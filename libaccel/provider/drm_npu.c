@@ -178,24 +178,30 @@ int drm_npu_add(struct accel_dev *base, const struct accel_npu_config *config, u
 	return err;
 }
 
-int drm_npu_remove(struct accel_dev *base, uint32_t id)
+/* A dead NPU's directory, where it has one, would keep the module and the name in use. */
+static int control(struct drm_dev *dev, struct drm_npool_npu_ctl *arg, bool kills)
 {
-	struct drm_npool_npu_ctl arg = { .npu = id, .action = DRM_NPOOL_NPU_REMOVE };
-	struct drm_dev *dev = (struct drm_dev *)base;
 	char path[sizeof(CONFIGFS) + DRM_NPOOL_NAME_LEN + 1];
 	struct drm_npool_npu_info info;
-	int err, known;
+	bool known = kills && !find_npu(dev, &(struct wanted){ .id = &arg->npu }, &info);
+	int err;
 
-	known = find_npu(dev, &(struct wanted){ .id = &id }, &info);
-	err = drm_kernel_npu_ctl(dev->fd, &arg);
-	if (err)
+	err = drm_kernel_npu_ctl(dev->fd, arg);
+	if (!kills || (err && err != -ENODEV))
 		return err;
-	drm_copiers_drop(dev, id);
-	if (!known) {
+	drm_copiers_drop(dev, arg->npu);
+	if (known) {
 		snprintf(path, sizeof(path), CONFIGFS "/%.*s", DRM_NPOOL_NAME_LEN, info.name);
 		clear_dead(path);
 	}
-	return 0;
+	return err;
+}
+
+int drm_npu_remove(struct accel_dev *base, uint32_t id)
+{
+	struct drm_npool_npu_ctl arg = { .npu = id, .action = DRM_NPOOL_NPU_REMOVE };
+
+	return control((struct drm_dev *)base, &arg, true);
 }
 
 int drm_npu_inject(struct accel_dev *base, uint32_t id, enum accel_fault fault, uint64_t arg)
@@ -204,5 +210,5 @@ int drm_npu_inject(struct accel_dev *base, uint32_t id, enum accel_fault fault, 
 		.npu = id, .action = DRM_NPOOL_NPU_INJECT, .fault = fault, .arg = arg,
 	};
 
-	return drm_kernel_npu_ctl(((struct drm_dev *)base)->fd, &ctl);
+	return control((struct drm_dev *)base, &ctl, fault == ACCEL_FAULT_DIE);
 }
