@@ -298,6 +298,8 @@ int npool_engine_start(struct npool_npu *npu)
 		window = clamp(mul_u64_u64_div_u64(npu->bandwidth, NPOOL_WINDOW_NS, NSEC_PER_SEC),
 			       (u64)PAGE_SIZE, window);
 	engine->window = window;
+	engine->start_cost = min(mul_u64_u64_div_u64(npu->latency_ns, window, NPOOL_WINDOW_NS),
+				 window);
 	engine->thread = kthread_run(engine_thread, engine, "npool/%s", npu->name);
 	return PTR_ERR_OR_ZERO(engine->thread);
 }

@@ -108,7 +108,7 @@ static int locate(struct npool_job *job, struct npool_bo *bo, u64 offset, u64 *b
 	return ret;
 }
 
-/* One contiguous move at the cursor; *budget is lowered by what was moved. */
+/* One contiguous move at the cursor; *budget is lowered by what it took. */
 static int move(struct npool_job *job, u64 *budget)
 {
 	const struct npool_op *op = &job->ops[job->op];
@@ -119,6 +119,7 @@ static int move(struct npool_job *job, u64 *budget)
 	struct npool_place dst, src = {};
 	struct npool_xfer xfer;
 	bool copy = op->type == DRM_NPOOL_OP_COPY;
+	bool start = !job->seg && !job->done;
 	int ret;
 
 	ret = locate(job, op->dst, seg->dst_offset + job->done, &bytes, &dst);
@@ -133,7 +134,7 @@ static int move(struct npool_job *job, u64 *budget)
 		.src_page = src.page,
 		.bytes = bytes,
 		.pattern = (__force u64)cpu_to_le64(ror64(op->pattern, job->done % 8 * 8)),
-		.start = !job->seg && !job->done,
+		.start = start,
 	};
 	ret = copy ? npu->ops->copy(npu->hw, &xfer) : npu->ops->fill(npu->hw, &xfer);
 	if (ret) {
@@ -144,7 +145,7 @@ static int move(struct npool_job *job, u64 *budget)
 		WRITE_ONCE(stats->bytes_copied, stats->bytes_copied + bytes);
 	else
 		WRITE_ONCE(stats->bytes_filled, stats->bytes_filled + bytes);
-	*budget -= bytes;
+	*budget -= min(*budget, bytes + (start ? npu->engine.start_cost : 0));
 	advance(job, bytes);
 	return 0;
 }
@@ -152,7 +153,7 @@ static int move(struct npool_job *job, u64 *budget)
 /**
  * npool_job_step() - go on with a job
  * @job: the engine's current
- * @window: most bytes to move
+ * @window: most bytes to move, starts of operations counted by what they cost
  *
  * Return: true when the job has ended, well or not.
  */

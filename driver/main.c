@@ -123,8 +123,8 @@ static void __exit npool_exit(void)
 	drm_dev_unregister(&npool_pool->drm);
 	devres_release_group(&npool_platform->dev, NULL);
 	platform_device_unregister(npool_platform);
-	/* Fences go by RCU, and their module reference goes first. */
-	rcu_barrier();
+	/* Who looks at a fence under RCU may still be at its ops when it is gone. */
+	synchronize_rcu();
 }
 
 module_init(npool_init);

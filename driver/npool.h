@@ -137,6 +137,7 @@ struct npool_mem {
  * @wait: where the thread sleeps
  * @thread: moves the data
  * @window: bytes moved before another queue may have its turn
+ * @start_cost: bytes of @window that the start of an operation is worth
  * @stats: written by the thread, but for jobs_submitted (@lock); read by anybody
  */
 struct npool_engine {
@@ -148,6 +149,7 @@ struct npool_engine {
 	wait_queue_head_t wait;
 	struct task_struct *thread;
 	u64 window;
+	u64 start_cost;
 	struct drm_npool_npu_stats stats;
 };
 
