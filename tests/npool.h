@@ -117,7 +117,8 @@ static inline int submit_one(int fd, uint32_t queue, const struct drm_npool_op *
 			     const struct drm_npool_sync *signal, uint64_t *seqno)
 {
 	struct drm_npool_submit submit = {
-		.queue = queue, .ops = (uintptr_t)op, .op_count = op ? 1 : 0, .op_stride = sizeof(*op),
+		.queue = queue, .ops = (uintptr_t)op, .op_count = op ? 1 : 0,
+			.op_stride = sizeof(*op),
 		.signals = (uintptr_t)signal, .signal_count = signal ? 1 : 0,
 		.sync_stride = sizeof(*signal),
 	};

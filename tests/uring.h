@@ -31,7 +31,8 @@ static inline int uring_open(struct uring *ring)
 		return -errno;
 	must(params.features & IORING_FEAT_SINGLE_MMAP);
 	rings = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, IORING_OFF_SQ_RING);
-	ring->sqes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, IORING_OFF_SQES);
+	ring->sqes = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
+			  IORING_OFF_SQES);
 	must(rings != MAP_FAILED && ring->sqes != MAP_FAILED);
 	ring->sq_tail = (void *)(rings + params.sq_off.tail);
 	ring->sq_mask = (void *)(rings + params.sq_off.ring_mask);
@@ -46,12 +47,14 @@ static inline int uring_pin(struct uring *ring, void *p, size_t size)
 {
 	struct iovec iov = { p, size };
 
-	return syscall(__NR_io_uring_register, ring->fd, IORING_REGISTER_BUFFERS, &iov, 1) ? -errno : 0;
+	return syscall(__NR_io_uring_register, ring->fd, IORING_REGISTER_BUFFERS, &iov, 1) ?
+		-errno : 0;
 }
 
 static inline int uring_unpin(struct uring *ring)
 {
-	return syscall(__NR_io_uring_register, ring->fd, IORING_UNREGISTER_BUFFERS, NULL, 0) ? -errno : 0;
+	return syscall(__NR_io_uring_register, ring->fd, IORING_UNREGISTER_BUFFERS, NULL, 0) ?
+		-errno : 0;
 }
 
 /* Moves size bytes between the registered buffer, at p, and the start of a file. */

@@ -58,7 +58,8 @@ TEST_F(buffer, every_size_to_a_whole_npu)
 	uint32_t npu;
 	uint8_t *p;
 
-	for (size = unit; size <= OWN_BYTES; size = size < 8 * unit ? size + unit : size * 3 / 2 / unit * unit) {
+	for (size = unit; size <= OWN_BYTES;
+	     size = size < 8 * unit ? size + unit : size * 3 / 2 / unit * unit) {
 		buffer = buffer_on(self->p.dev, self->p.npu[0], size);
 		ASSERT_EQ(0, accel_buffer_info(buffer, &info, &npu, 1));
 		EXPECT_EQ(size, info.size);
@@ -78,7 +79,8 @@ TEST_F(buffer, every_size_to_a_whole_npu)
 	buffer = buffer_on(self->p.dev, self->p.npu[0], OWN_BYTES);
 	EXPECT_EQ(0, npu_free(self->p.dev, self->p.npu[0]));
 	EXPECT_EQ(-ENOSPC, accel_buffer_create(self->p.dev, unit,
-					       &(struct accel_where){ ACCEL_PLACE_NPU, 1, self->p.npu, 0 },
+					       &(struct accel_where){ ACCEL_PLACE_NPU, 1,
+								      self->p.npu, 0 },
 					       &(struct accel_buffer *){ 0 }));
 	accel_buffer_close(buffer);
 }
@@ -171,9 +173,11 @@ TEST_F(buffer, interleave_reaches_all_memory)
 	uint8_t *p;
 
 	for (i = 0; i < ARRAY_LEN(stripes); i++) {
-		struct accel_where where = { ACCEL_PLACE_INTERLEAVE, OWN_NPUS, self->p.npu, stripes[i] };
+		struct accel_where where = { ACCEL_PLACE_INTERLEAVE, OWN_NPUS, self->p.npu,
+					     stripes[i] };
 
-		ASSERT_EQ(0, accel_buffer_create(self->p.dev, OWN_NPUS * OWN_BYTES, &where, &buffer));
+		ASSERT_EQ(0,
+			  accel_buffer_create(self->p.dev, OWN_NPUS * OWN_BYTES, &where, &buffer));
 		p = buffer_map(buffer);
 		EXPECT_TRUE(all_bytes(p, OWN_NPUS * OWN_BYTES, 0));
 		memset(p, 0xee, OWN_NPUS * OWN_BYTES);

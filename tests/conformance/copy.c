@@ -48,10 +48,12 @@ TEST_F(copy, every_alignment)
 
 		for (to = 0; to < 17; to++)
 			for (from = 0; from < 17; from++) {
-				struct accel_seg seg = { to * 37 + 4080 + (sizes[i] & 15), from * 61, sizes[i] };
+				struct accel_seg seg = { to * 37 + 4080 + (sizes[i] & 15),
+							 from * 61, sizes[i] };
 
 				segs[op.seg_count++] = seg;
-				memcpy(self->shadow + seg.dst_offset, self->s + seg.src_offset, seg.size);
+				memcpy(self->shadow + seg.dst_offset, self->s + seg.src_offset,
+				       seg.size);
 			}
 		ASSERT_EQ(0, run_ops(self->queue, &op, 1));
 		ASSERT_EQ(0, memcmp(self->shadow, self->d, BYTES))
@@ -96,7 +98,8 @@ TEST_F(copy, random_gather_and_scatter)
 	unsigned int round;
 
 	for (round = 0; round < scaled(40); round++) {
-		struct accel_op op = { ACCEL_OP_COPY, 1 + rnd(&seed) % max, self->dst, self->src, 0, segs };
+		struct accel_op op = { ACCEL_OP_COPY, 1 + rnd(&seed) % max, self->dst, self->src, 0,
+				       segs };
 
 		for (i = 0; i < op.seg_count; i++) {
 			n = 1 + rnd(&seed) % (rnd(&seed) % 16 ? 200 : 20000);
@@ -112,7 +115,8 @@ TEST_F(copy, random_gather_and_scatter)
 
 TEST_F(copy, operations_run_in_order)
 {
-	struct accel_seg fill = { 100, 0, 1000 }, move = { 5000, 100, 1000 }, back = { 8, 5000, 1000 };
+	struct accel_seg fill = { 100, 0, 1000 }, move = { 5000, 100, 1000 },
+		back = { 8, 5000, 1000 };
 	struct accel_op ops[] = {
 		{ ACCEL_OP_FILL, 1, self->src, NULL, 0x4242424242424242ull, &fill },
 		{ ACCEL_OP_COPY, 1, self->dst, self->src, 0, &move },
@@ -133,7 +137,8 @@ TEST_F(copy, fill_repeats_its_pattern_from_each_segment)
 
 	for (off = 0; off < 9; off++)
 		for (size = 1; size < 40; size++) {
-			struct accel_seg segs[] = { { 4090 + off, 0, size }, { 9000 + off, 0, size * 300 } };
+			struct accel_seg segs[] = { { 4090 + off, 0, size },
+						    { 9000 + off, 0, size * 300 } };
 			struct accel_op op = { ACCEL_OP_FILL, 2, self->dst, NULL, pattern, segs };
 
 			for (i = 0; i < size; i++)
@@ -177,9 +182,11 @@ TEST_F(copy, ranges_are_checked_before_anything_runs)
 	const uint64_t top = UINT64_MAX;
 	const struct accel_seg bad[] = {
 		{ 0, 0, 0 }, { 0, 0, BYTES + 1 }, { 1, 0, BYTES }, { 0, 1, BYTES }, { BYTES, 0, 1 },
-		{ 0, BYTES, 1 }, { top, 0, 1 }, { 0, top, 1 }, { top, 0, 2 }, { 0, top, 2 }, { 0, 0, top },
+		{ 0, BYTES, 1 }, { top, 0, 1 }, { 0, top, 1 }, { top, 0, 2 }, { 0, top, 2 },
+			{ 0, 0, top },
 		{ 1, 0, top }, { 0, 1, top }, { top, top, top }, { 1ull << 63, 0, 1ull << 63 },
-		{ 1ull << 32, 0, 1 }, { 0, 1ull << 32, 1 }, { 0, 0, 1ull << 32 }, { 0, 0, (1ull << 32) + 1 },
+		{ 1ull << 32, 0, 1 }, { 0, 1ull << 32, 1 }, { 0, 0, 1ull << 32 },
+			{ 0, 0, (1ull << 32) + 1 },
 	};
 	unsigned int i;
 
@@ -254,7 +261,8 @@ TEST_F(copy, synchronous_copies)
 
 TEST_F(copy, accel_memcpy_is_memcpy)
 {
-	static const uint32_t sizes[] = { 0, 1, 7, 8, 63, 64, 65, 127, 255, 1000, 4096, 5000, 20000 };
+	static const uint32_t sizes[] = { 0, 1, 7, 8, 63, 64, 65, 127, 255, 1000, 4096, 5000,
+					  20000 };
 	unsigned int i, to, from, flags;
 
 	for (i = 0; i < ARRAY_LEN(sizes); i++)

@@ -8,8 +8,10 @@ TEST(open_refuses_bad_addresses)
 {
 	static const char *const bad[] = {
 		"", ":", "soft", "soft:", "drm:", "nothing:here", "Soft:x", "soft:a/b", "soft:..",
-		"soft:x?npus=0", "soft:x?npus=", "soft:x?npus=1x", "soft:x?size=0", "soft:x?size=9Q",
-		"soft:x?size=1", "soft:x?what=1", "soft:x?npus=-1", "soft:x?npus=99999999999999999999",
+		"soft:x?npus=0", "soft:x?npus=", "soft:x?npus=1x", "soft:x?size=0",
+			"soft:x?size=9Q",
+		"soft:x?size=1", "soft:x?what=1", "soft:x?npus=-1",
+			"soft:x?npus=99999999999999999999",
 		"soft:x?size=99999999999999999999G", "soft:x?", " soft:x", "soft:a b",
 	};
 	struct accel_dev *dev = (void *)1;
@@ -279,7 +281,8 @@ TEST_F(device, stats_with_short_room)
 TEST_F(device, client_ids)
 {
 	struct accel_dev *other = dev_open();
-	uint64_t mine = accel_client_id(self->p.dev), theirs = accel_client_id(other), last = theirs;
+	uint64_t mine = accel_client_id(self->p.dev), theirs = accel_client_id(other),
+		last = theirs;
 	unsigned int i;
 
 	EXPECT_NE(0, mine);
@@ -367,7 +370,8 @@ TEST_F(device, quota_limits)
 	ASSERT_EQ(0, accel_buffer_create(other, 3 * unit, NULL, &b));
 	accel_buffer_close(b);
 	b = buffer_on(self->p.dev, self->p.npu[0], 2 * unit);
-	EXPECT_EQ(-EDQUOT, accel_buffer_create(self->p.dev, unit, NULL, &(struct accel_buffer *){ 0 }));
+	EXPECT_EQ(-EDQUOT,
+		  accel_buffer_create(self->p.dev, unit, NULL, &(struct accel_buffer *){ 0 }));
 	accel_buffer_close(b);
 	EXPECT_TRUE(eventually(!accel_quota(self->p.dev, &quota) && quota.used == 4 * unit));
 	EXPECT_EQ(0, accel_set_quota(self->p.dev, unit));

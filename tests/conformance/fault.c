@@ -36,7 +36,8 @@ TEST_F(fault, inject_refuses)
 	EXPECT_EQ(-EOPNOTSUPP, accel_npu_inject(self->p.dev, self->npu, (enum accel_fault)4, 0));
 	EXPECT_EQ(-EINVAL, accel_npu_inject(self->p.dev, self->npu, ACCEL_FAULT_DIE, 1));
 	EXPECT_EQ(-EINVAL, accel_npu_inject(self->p.dev, self->npu, ACCEL_FAULT_POISON, OWN_BYTES));
-	EXPECT_EQ(-EINVAL, accel_npu_inject(self->p.dev, self->npu, ACCEL_FAULT_POISON, UINT64_MAX));
+	EXPECT_EQ(-EINVAL,
+		  accel_npu_inject(self->p.dev, self->npu, ACCEL_FAULT_POISON, UINT64_MAX));
 	EXPECT_EQ(0, run_fill(self->queue, self->a, 0, OWN_BYTES, 1));
 }
 

@@ -86,7 +86,8 @@ TEST_F(queue, submits_of_a_queue_run_in_order)
 		memset(self->bytes + 1, 0, 64 * 1000);
 		for (i = 0; i < n; i++) {
 			struct accel_seg seg = { (i + 1) * 997, i * 997, 900 };
-			struct accel_op op = { ACCEL_OP_COPY, 1, self->buffer, self->buffer, 0, &seg };
+			struct accel_op op = { ACCEL_OP_COPY, 1, self->buffer, self->buffer, 0,
+					       &seg };
 
 			ASSERT_EQ(0, submit_ops(queue, &op, 1, &seqno));
 		}
@@ -106,7 +107,8 @@ TEST_F(queue, a_blocked_queue_blocks_no_other)
 	struct accel_point point = { self->timeline, 1 };
 	struct accel_seg seg = { 4096, 0, 8 };
 	struct accel_op op = { ACCEL_OP_FILL, 1, self->buffer, NULL, 5, &seg };
-	struct accel_submit waiting = { .ops = &op, .op_count = 1, .waits = &point, .wait_count = 1 };
+	struct accel_submit waiting = { .ops = &op, .op_count = 1, .waits = &point,
+					.wait_count = 1 };
 	uint64_t slow, seqno, i;
 
 	ASSERT_EQ(0, submit_slow(self->slow_queue, self->buffer, &point, &slow));
@@ -214,7 +216,8 @@ TEST_F(queue, destroy_cancels_and_signals)
 	struct accel_op op = { ACCEL_OP_FILL, 1, self->buffer, NULL, 5, &seg };
 	struct accel_submit waiting = { .ops = &op, .op_count = 1, .waits = &first, .wait_count = 1,
 					.signals = &blocked, .signal_count = 1 };
-	struct accel_submit follow = { .ops = &op, .op_count = 1, .waits = &blocked, .wait_count = 1 };
+	struct accel_submit follow = { .ops = &op, .op_count = 1, .waits = &blocked,
+				       .wait_count = 1 };
 	uint64_t slow, seqno, value;
 
 	ASSERT_EQ(0, submit_slow(self->slow_queue, self->buffer, &first, &slow));
@@ -262,7 +265,8 @@ TEST_F(queue, a_failed_submit_does_not_stop_later_ones)
 		{ ACCEL_OP_FILL, 1, self->buffer, NULL, 3, &at[2] },
 	};
 	struct accel_point point = { self->timeline, 1 };
-	struct accel_submit submit = { .ops = ops, .op_count = 3, .signals = &point, .signal_count = 1 };
+	struct accel_submit submit = { .ops = ops, .op_count = 3, .signals = &point,
+				       .signal_count = 1 };
 	struct accel_result result;
 	uint64_t failed, after;
 

@@ -142,7 +142,8 @@ static int touch_until_gone(int sock, const void *arg)
 
 TEST_F(removal, another_process_is_told_by_sigbus)
 {
-	struct child a = child_start(touch_until_gone, NULL), b = child_start(touch_until_gone, NULL);
+	struct child a = child_start(touch_until_gone, NULL),
+		b = child_start(touch_until_gone, NULL);
 	int fd;
 
 	ASSERT_EQ(0, accel_buffer_export(self->on, &fd));
@@ -198,10 +199,12 @@ TEST_F(removal, calls_with_what_is_lost_fail)
 /* Jobs of the dead NPU's engine: running, queued, and waiting for a point. */
 TEST_F(removal, jobs_of_its_engine_end)
 {
-	struct accel_queue *queue = queue_on(self->p.dev, self->slow), *other = queue_on(self->p.dev, self->slow);
+	struct accel_queue *queue = queue_on(self->p.dev, self->slow),
+		*other = queue_on(self->p.dev, self->slow);
 	struct accel_timeline *t = timeline_new(self->p.dev);
 	struct accel_point first = { t, 1 }, second = { t, 2 };
-	struct accel_submit wait = { .waits = &first, .wait_count = 1, .signals = &second, .signal_count = 1 };
+	struct accel_submit wait = { .waits = &first, .wait_count = 1, .signals = &second,
+				     .signal_count = 1 };
 	uint64_t running, queued, waiting;
 	struct accel_result result;
 
@@ -341,7 +344,9 @@ TEST_F(removal, again_and_again)
 		p = buffer_map(buffer);
 		ASSERT_TRUE(all_bytes(p, KIB(64), 0));
 		queue = queue_on(self->p.dev, id);
-		ASSERT_EQ(0, submit_ops(queue, &(struct accel_op){ ACCEL_OP_FILL, 1, buffer, NULL, ~0ull,
+		ASSERT_EQ(0,
+			  submit_ops(queue,
+				     &(struct accel_op){ ACCEL_OP_FILL, 1, buffer, NULL, ~0ull,
 				 &(struct accel_seg){ 0, 0, MIB(1) } }, 1, &seqno));
 		take_out(self->p.dev, id, variant->dies);
 		err = accel_queue_wait(queue, seqno, LONG_NS, NULL);

@@ -119,7 +119,8 @@ TEST_F(timeline, a_submit_joins_several)
 	struct accel_timeline *a = timeline_new(self->p.dev), *b = timeline_new(self->p.dev);
 	struct accel_point waits[] = { { self->t, 1 }, { a, 4 } };
 	struct accel_point signals[] = { { b, 9 }, { a, 5 } };
-	struct accel_submit join = { .waits = waits, .wait_count = 2, .signals = signals, .signal_count = 2 };
+	struct accel_submit join = { .waits = waits, .wait_count = 2, .signals = signals,
+				     .signal_count = 2 };
 	uint64_t value, seqno;
 
 	ASSERT_EQ(0, accel_timeline_signal(a, 4));

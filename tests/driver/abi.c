@@ -78,8 +78,10 @@ FIXTURE_SETUP(abi)
 	self->sync = sync_new(self->fd);
 	must_ok(submit_one(self->fd, self->queue, NULL, NULL, &self->seqno));
 	must_ok(wait_for(self->fd, self->queue, self->seqno));
-	self->arg = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-	self->low = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	self->arg = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			 MAP_32BIT, -1, 0);
+	self->low = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			 MAP_32BIT, -1, 0);
 	must(self->arg != MAP_FAILED && self->low != MAP_FAILED);
 	must_ok(munmap(self->arg + 4096, 4096));
 	self->call = variant->call;
@@ -135,7 +137,8 @@ static void good_bo_info(FIXTURE_DATA(abi) *self, void *arg)
 
 static void good_queue_create(FIXTURE_DATA(abi) *self, void *arg)
 {
-	*(struct drm_npool_queue_create *)arg = (struct drm_npool_queue_create){ .npu = self->p.npu[0] };
+	*(struct drm_npool_queue_create *)arg =
+		(struct drm_npool_queue_create){ .npu = self->p.npu[0] };
 }
 
 static void undo_queue_create(FIXTURE_DATA(abi) *self, void *arg)
@@ -157,7 +160,8 @@ static void good_submit(FIXTURE_DATA(abi) *self, void *arg)
 
 static void good_wait(FIXTURE_DATA(abi) *self, void *arg)
 {
-	*(struct drm_npool_wait *)arg = (struct drm_npool_wait){ .queue = self->queue, .seqno = self->seqno };
+	*(struct drm_npool_wait *)arg = (struct drm_npool_wait){ .queue = self->queue,
+								 .seqno = self->seqno };
 }
 
 static void good_set_quota(FIXTURE_DATA(abi) *self, void *arg)
@@ -170,11 +174,13 @@ static void good_npu_ctl(FIXTURE_DATA(abi) *self, void *arg)
 {
 	/* Injecting no failed copies at all changes nothing. */
 	*(struct drm_npool_npu_ctl *)arg = (struct drm_npool_npu_ctl){
-		.npu = self->p.npu[3], .action = DRM_NPOOL_NPU_INJECT, .fault = DRM_NPOOL_FAULT_COPY };
+		.npu = self->p.npu[3], .action = DRM_NPOOL_NPU_INJECT,
+			.fault = DRM_NPOOL_FAULT_COPY };
 }
 
 #define Z(name, field, err) \
-	{ offsetof(struct drm_npool_##name, field), sizeof(((struct drm_npool_##name *)0)->field), err }
+	{ offsetof(struct drm_npool_##name, field), \
+	  sizeof(((struct drm_npool_##name *)0)->field), err }
 
 static const struct ioctl_case cases[] = {
 	{ "QUERY", DRM_IOCTL_NPOOL_QUERY, good_query, NULL,
@@ -380,7 +386,9 @@ TEST_F(abi, numbers_that_are_no_ioctl)
 	unsigned int nr;
 
 	for (nr = DRM_NPOOL_NPU_CTL + 1; nr < 0x60; nr++)
-		EXPECT_GT(0, self->call(self->fd, DRM_IOWR(DRM_COMMAND_BASE + nr, struct drm_npool_submit),
+		EXPECT_GT(0,
+			  self->call(self->fd,
+				     DRM_IOWR(DRM_COMMAND_BASE + nr, struct drm_npool_submit),
 					self->arg));
 }
 
@@ -396,9 +404,11 @@ static int as_nobody(int sock, const void *arg)
 	(void)sock;
 	must_ok(setgid(65534));
 	must_ok(setuid(65534));
-	must_ok(self->call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA, memcpy(self->arg, &quota, sizeof(quota))));
+	must_ok(self->call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA,
+			   memcpy(self->arg, &quota, sizeof(quota))));
 	quota.bytes = KIB(512);
-	must_ok(self->call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA, memcpy(self->arg, &quota, sizeof(quota))));
+	must_ok(self->call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA,
+			   memcpy(self->arg, &quota, sizeof(quota))));
 	quota.bytes = KIB(516);
 	must(self->call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA,
 			memcpy(self->arg, &quota, sizeof(quota))) == -EPERM);

@@ -68,7 +68,8 @@ TEST_F(arrays, query_topics)
 		EXPECT_LE(topic == 1 || topic == 2 ? OWN_NPUS : 1, q.count);
 		/* Short strides, null and bad pointers with a count. */
 		for (i = 0; i < sizes[topic]; i++) {
-			b = (struct drm_npool_query){ .topic = topic, .data = data, .count = 1, .stride = i };
+			b = (struct drm_npool_query){ .topic = topic, .data = data, .count = 1,
+						      .stride = i };
 			EXPECT_EQ(-EINVAL, query(self->fd, b));
 		}
 		b.stride = sizes[topic];
@@ -80,7 +81,8 @@ TEST_F(arrays, query_topics)
 		EXPECT_EQ(-EFAULT, query(self->fd, b));
 		/* What lies past the kernel's item is zeroed. */
 		memset(self->page, 0x5a, 4096);
-		b = (struct drm_npool_query){ .topic = topic, .data = data, .count = 1, .stride = BIG_STRIDE };
+		b = (struct drm_npool_query){ .topic = topic, .data = data, .count = 1,
+					      .stride = BIG_STRIDE };
 		ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &b));
 		EXPECT_EQ(sizes[topic], b.stride);
 		EXPECT_EQ(q.count, b.count);
@@ -88,7 +90,8 @@ TEST_F(arrays, query_topics)
 		EXPECT_EQ(0x5a, self->page[BIG_STRIDE]);
 	}
 	for (i = 0; i < ARRAY_LEN(bad); i++)
-		EXPECT_EQ(-EOPNOTSUPP, query(self->fd, (struct drm_npool_query){ .topic = bad[i] }));
+		EXPECT_EQ(-EOPNOTSUPP,
+			  query(self->fd, (struct drm_npool_query){ .topic = bad[i] }));
 }
 
 TEST_F(arrays, query_huge_count)
@@ -114,7 +117,9 @@ TEST_F(arrays, query_client)
 	struct drm_npool_query q = { .topic = DRM_NPOOL_TOPIC_CLIENT, .data = (uintptr_t)&mine,
 				     .count = 1, .stride = sizeof(mine) };
 
-	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA, &(struct drm_npool_set_quota){ MIB(1), 0, 0 }));
+	ASSERT_EQ(0,
+		  call(self->fd, DRM_IOCTL_NPOOL_SET_QUOTA,
+		       &(struct drm_npool_set_quota){ MIB(1), 0, 0 }));
 	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &q));
 	EXPECT_NE(0, mine.id);
 	EXPECT_EQ(1, mine.alive);
@@ -138,7 +143,8 @@ TEST_F(arrays, query_client)
 TEST_F(arrays, bo_create_npus)
 {
 	uint32_t ids[] = { self->p.npu[0] };
-	struct drm_npool_bo_create bo = { .size = KIB(4), .npu_count = 1, .placement = DRM_NPOOL_PLACE_NPU };
+	struct drm_npool_bo_create bo = { .size = KIB(4), .npu_count = 1,
+					  .placement = DRM_NPOOL_PLACE_NPU };
 	struct drm_npool_bo_create want;
 	static const uint64_t bad[] = { 8, 1ull << 63, UINT64_MAX - 3, 0x7ffffffffffeull };
 	static const uint32_t counts[] = { UINT32_MAX, 1u << 31, 1u << 30, 100000 };
@@ -197,7 +203,8 @@ static uint64_t lay(uint8_t *page, const void *item, size_t size, uint32_t strid
 TEST_F(arrays, submit_ops)
 {
 	struct drm_npool_seg seg = { 0, 0, 8 };
-	struct drm_npool_op op = { .type = DRM_NPOOL_OP_FILL, .dst = self->bo, .segs = (uintptr_t)&seg,
+	struct drm_npool_op op = { .type = DRM_NPOOL_OP_FILL, .dst = self->bo,
+				   .segs = (uintptr_t)&seg,
 				   .seg_count = 1, .seg_stride = sizeof(seg) };
 	struct drm_npool_submit good = { .queue = self->queue, .op_count = 1 }, s = good;
 	uint32_t stride;
@@ -206,7 +213,8 @@ TEST_F(arrays, submit_ops)
 		s = good;
 		s.op_stride = stride;
 		s.ops = lay(self->page, &op, sizeof(op), stride, 0);
-		EXPECT_EQ(stride < sizeof(op) ? -EINVAL : 0, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
+		EXPECT_EQ(stride < sizeof(op) ? -EINVAL : 0,
+			  call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
 		if (stride <= sizeof(op))
 			continue;
 		s = good;
@@ -233,7 +241,8 @@ TEST_F(arrays, submit_ops)
 TEST_F(arrays, submit_op_fields)
 {
 	struct drm_npool_seg seg = { 0, 0, 8 };
-	struct drm_npool_op good = { .type = DRM_NPOOL_OP_FILL, .dst = self->bo, .segs = (uintptr_t)&seg,
+	struct drm_npool_op good = { .type = DRM_NPOOL_OP_FILL, .dst = self->bo,
+				     .segs = (uintptr_t)&seg,
 				     .seg_count = 1, .seg_stride = sizeof(seg) }, op;
 	unsigned int bit;
 

@@ -148,7 +148,8 @@ static void undo_create(FIXTURE_DATA(fault) *self, uint64_t made)
 static int act_map(FIXTURE_DATA(fault) *self, uint64_t *made)
 {
 	/* Filled by the kernel: a user's own fault that runs out of memory is only tried again. */
-	void *p = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, self->bo.mmap_offset);
+	void *p = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, self->fd,
+		       self->bo.mmap_offset);
 	int err;
 
 	if (p == MAP_FAILED)
@@ -168,7 +169,8 @@ static void undo_map(FIXTURE_DATA(fault) *self, uint64_t made)
 
 static int act_export(FIXTURE_DATA(fault) *self, uint64_t *made)
 {
-	struct drm_prime_handle prime = { .handle = self->bo.handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+	struct drm_prime_handle prime = { .handle = self->bo.handle, .flags = DRM_CLOEXEC |
+					  DRM_RDWR };
 	int err = call(self->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime);
 
 	*made = prime.fd;
@@ -214,7 +216,8 @@ static int act_submit(FIXTURE_DATA(fault) *self, uint64_t *made)
 	struct drm_npool_sync wait = { .handle = self->sync, .point = self->point };
 	struct drm_npool_sync signal = { .handle = self->sync, .point = self->point + 1 };
 	struct drm_npool_submit submit = {
-		.queue = self->queue, .ops = (uintptr_t)ops, .op_count = 3, .op_stride = sizeof(ops[0]),
+		.queue = self->queue, .ops = (uintptr_t)ops, .op_count = 3,
+			.op_stride = sizeof(ops[0]),
 		.waits = (uintptr_t)&wait, .signals = (uintptr_t)&signal,
 		.wait_count = self->point ? 1 : 0, .signal_count = 1, .sync_stride = sizeof(wait),
 	};
@@ -224,7 +227,8 @@ static int act_submit(FIXTURE_DATA(fault) *self, uint64_t *made)
 		segs[i] = (struct drm_npool_seg){ i * 100, 0, 90 };
 	for (i = 0; i < 3; i++)
 		ops[i] = (struct drm_npool_op){ .type = DRM_NPOOL_OP_FILL, .dst = self->bo.handle,
-						.pattern = i, .segs = (uintptr_t)segs, .seg_count = 40,
+						.pattern = i, .segs = (uintptr_t)segs,
+							.seg_count = 40,
 						.seg_stride = sizeof(segs[0]) };
 	err = call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &submit);
 	*made = submit.seqno;
@@ -291,11 +295,13 @@ TEST_F(fault, every_allocation_in_turn)
 			err = act->act(self, &made);
 			failed = has_failed();
 			/* EFAULT and EAGAIN are how populating a mapping and clone say ENOMEM. */
-			ASSERT_TRUE(!err || (failed && (err == -ENOMEM || err == -EFAULT || err == -EAGAIN ||
+			ASSERT_TRUE(!err ||
+				    (failed &&
+				     (err == -ENOMEM || err == -EFAULT || err == -EAGAIN ||
 							err == -ENFILE)))
 				TH_LOG("%s, allocation %u: %d", act->name, n, err);
 			failures += err != 0;
-			/* Where DRM could not copy the result out only closing the file undoes the call. */
+			/* Where DRM could not copy the result out only closing undoes the call. */
 			if (err == -EFAULT) {
 				close(self->fd);
 				open_all(self);

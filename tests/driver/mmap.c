@@ -62,7 +62,8 @@ TEST_F(mapping, refuses_bad_ranges)
 
 TEST_F(mapping, part_of_a_buffer)
 {
-	uint8_t *part = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, self->bo.mmap_offset);
+	uint8_t *part = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd,
+			     self->bo.mmap_offset);
 
 	ASSERT_NE(MAP_FAILED, part);
 	self->m[4096] = 77;
@@ -85,7 +86,8 @@ TEST_F(mapping, read_only_file_gives_no_writable_mapping)
 
 	ASSERT_LE(0, ro);
 	bo = bo_new(ro, self->p.npu[0], KIB(64));
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, ro, bo.mmap_offset));
+	EXPECT_EQ(MAP_FAILED,
+		  mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, ro, bo.mmap_offset));
 	close(ro);
 }
 

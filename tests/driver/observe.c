@@ -123,7 +123,9 @@ TEST_F(observe, tracepoints)
 		SKIP(return, "this kernel has no tracefs");
 	ASSERT_EQ(0, echo(TRACING "trace", ""));
 	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "1"));
-	ASSERT_EQ(0, move_bytes(self->fd, self->queue, self->bo.handle, 0, self->bo.handle, KIB(512), 777));
+	ASSERT_EQ(0,
+		  move_bytes(self->fd, self->queue, self->bo.handle, 0, self->bo.handle, KIB(512),
+			     777));
 	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "0"));
 	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &query));
 	trace = open(TRACING "trace", O_RDONLY);

@@ -152,7 +152,9 @@ TEST_F(prime, foreign_memory)
 	EXPECT_EQ(0, move_bytes(self->fd, self->queue, self->bo.handle, 0, handle, 1, BYTES - 1));
 	EXPECT_EQ(0, memcmp(f + 1, self->m, BYTES - 1));
 	scribble(self->m, BYTES, 4);
-	EXPECT_EQ(0, move_bytes(self->fd, self->queue, handle, 100, self->bo.handle, 200, BYTES - 300));
+	EXPECT_EQ(0,
+		  move_bytes(self->fd, self->queue, handle, 100, self->bo.handle, 200,
+			     BYTES - 300));
 	EXPECT_EQ(0, memcmp(f + 100, self->m + 200, BYTES - 300));
 	EXPECT_EQ(-EINVAL, move_bytes(self->fd, self->queue, handle, 1, self->bo.handle, 0, BYTES));
 	EXPECT_EQ(-EINVAL, move_bytes(self->fd, self->queue, handle, 0, handle, 8, 9));
@@ -203,7 +205,8 @@ TEST_F(prime, foreign_memory_and_removal)
 	uint32_t slow = npu_add(self->p.dev, KIB(64), SLOW_NS), handle, queue;
 	int memfd, dmabuf = foreign_dmabuf(&memfd);
 	struct drm_npool_seg seg = { 0, 0, 64 };
-	struct drm_npool_op op = { .type = DRM_NPOOL_OP_FILL, .segs = (uintptr_t)&seg, .seg_count = 1,
+	struct drm_npool_op op = { .type = DRM_NPOOL_OP_FILL, .segs = (uintptr_t)&seg,
+				   .seg_count = 1,
 				   .seg_stride = sizeof(seg) };
 	uint64_t seqno = 0;
 	int i, err;

@@ -45,7 +45,8 @@ TEST_F(removal, rmdir_with_everything_in_use)
 	struct drm_npool_bo_create bo = bo_new(self->fd, self->victim, MIB(1));
 	uint8_t *m = bo_map(self->fd, &bo), *d;
 	int dmabuf = bo_export(self->fd, bo.handle);
-	uint32_t queue = queue_new(self->fd, self->victim), mate = queue_new(self->fd, self->p.npu[0]);
+	uint32_t queue = queue_new(self->fd, self->victim),
+		mate = queue_new(self->fd, self->p.npu[0]);
 	uint64_t seqno = 0;
 	struct drm_npool_bo_info info = { .handle = bo.handle };
 	int i, err;
@@ -57,7 +58,8 @@ TEST_F(removal, rmdir_with_everything_in_use)
 		TH_LOG("no %s", self->dir);
 	for (i = 0; i < 16; i++) {
 		struct drm_npool_seg seg = { KIB(512), 0, KIB(512) };
-		struct drm_npool_op op = { .type = DRM_NPOOL_OP_COPY, .dst = bo.handle, .src = bo.handle,
+		struct drm_npool_op op = { .type = DRM_NPOOL_OP_COPY, .dst = bo.handle,
+					   .src = bo.handle,
 					   .segs = (uintptr_t)&seg, .seg_count = 1,
 					   .seg_stride = sizeof(seg) };
 
@@ -98,10 +100,12 @@ static void *load_npu(void *arg)
 		load->rounds++;
 		if (err) {
 			load->bad += err != -ENODEV && err != -ENOENT && err != -ENOSPC;
-			load->bad += !!move_bytes(load->fd, queue, own.handle, 0, own.handle, KIB(32), 99);
+			load->bad += !!move_bytes(load->fd, queue, own.handle, 0, own.handle,
+						  KIB(32), 99);
 			continue;
 		}
-		m = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, load->fd, bo.mmap_offset);
+		m = mmap(NULL, KIB(64), PROT_READ | PROT_WRITE, MAP_SHARED, load->fd,
+			 bo.mmap_offset);
 		err = move_bytes(load->fd, queue, own.handle, 0, bo.handle, 0, KIB(64));
 		load->bad += err && err != -ENODEV;
 		err = move_bytes(load->fd, queue, bo.handle, 0, own.handle, 0, KIB(64));
@@ -168,7 +172,8 @@ TEST_F(removal, beside_dying_processes)
 
 	for (round = 0; round < scaled(10); round++) {
 		uint32_t npu = npu_add(self->p.dev, OWN_BYTES, 0);
-		struct child a = child_start(hold_and_die, &npu), b = child_start(hold_and_die, &npu);
+		struct child a = child_start(hold_and_die, &npu),
+			b = child_start(hold_and_die, &npu);
 
 		hear(a.sock);
 		hear(b.sock);

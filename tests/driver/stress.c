@@ -69,12 +69,15 @@ static void grab(struct life *life, struct slot *slot)
 
 static void submit(struct life *life)
 {
-	struct slot *a = &life->slots[rnd(&life->seed) % SLOTS], *b = &life->slots[rnd(&life->seed) % SLOTS];
+	struct slot *a = &life->slots[rnd(&life->seed) % SLOTS],
+		*b = &life->slots[rnd(&life->seed) % SLOTS];
 	uint64_t size = 1 + rnd(&life->seed) % KIB(16);
 	struct drm_npool_seg segs[] = { { rnd(&life->seed) % KIB(8), 0, size },
 					{ rnd(&life->seed) % KIB(64), 0, size } };
-	struct drm_npool_op op = { .type = rnd(&life->seed) % 2, .dst = a->bo.handle, .segs = (uintptr_t)segs,
-				   .seg_count = 1 + rnd(&life->seed) % 2, .seg_stride = sizeof(segs[0]) };
+	struct drm_npool_op op = { .type = rnd(&life->seed) % 2, .dst = a->bo.handle,
+				   .segs = (uintptr_t)segs,
+				   .seg_count = 1 + rnd(&life->seed) % 2,
+					   .seg_stride = sizeof(segs[0]) };
 	struct drm_npool_sync wait = { .handle = life->sync, .point = life->point };
 	struct drm_npool_sync signal = { .handle = life->sync, .point = life->point + 1 };
 	struct drm_npool_submit submit = {
@@ -109,7 +112,8 @@ static void step(struct life *life)
 		break;
 	case 2:
 		if (slot->bo.handle && !slot->m) {
-			slot->m = mmap(NULL, slot->bo.size, PROT_READ | PROT_WRITE, MAP_SHARED, life->fd,
+			slot->m = mmap(NULL, slot->bo.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+				       life->fd,
 				       slot->bo.mmap_offset);
 			if (slot->m == MAP_FAILED)
 				slot->m = NULL;

@@ -48,7 +48,8 @@ static void block(FIXTURE_DATA(syncobj) *self, uint64_t point)
 {
 	static const struct drm_npool_seg seg = { 0, 0, 64 };
 	struct drm_npool_op op = { .type = DRM_NPOOL_OP_FILL, .dst = self->bo.handle,
-				   .segs = (uintptr_t)&seg, .seg_count = 1, .seg_stride = sizeof(seg) };
+				   .segs = (uintptr_t)&seg, .seg_count = 1,
+					   .seg_stride = sizeof(seg) };
 	struct drm_npool_sync signal = { .handle = self->sync, .point = point };
 	int i;
 
@@ -66,7 +67,8 @@ static int sync_wait(int fd, uint32_t handle, uint64_t point, int64_t timeout, u
 	return call(fd, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &wait);
 }
 
-static int submit_wait(FIXTURE_DATA(syncobj) *self, uint32_t handle, uint64_t point, uint64_t *seqno)
+static int submit_wait(FIXTURE_DATA(syncobj) *self, uint32_t handle, uint64_t point,
+		       uint64_t *seqno)
 {
 	struct drm_npool_sync wait = { .handle = handle, .point = point };
 	struct drm_npool_submit submit = { .queue = self->queue, .waits = (uintptr_t)&wait,
@@ -80,7 +82,8 @@ static int submit_wait(FIXTURE_DATA(syncobj) *self, uint32_t handle, uint64_t po
 TEST_F(syncobj, sync_file_of_a_point)
 {
 	struct drm_syncobj_transfer transfer = { .src_handle = self->sync, .src_point = 3 };
-	struct drm_syncobj_handle export = { .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE };
+	struct drm_syncobj_handle export =
+		{ .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE };
 	struct sync_file_info info = { .num_fences = 0 };
 	struct pollfd pollfd = { .events = POLLIN };
 
@@ -102,7 +105,8 @@ TEST_F(syncobj, sync_file_of_a_point)
 
 TEST_F(syncobj, eventfd_of_a_point)
 {
-	struct drm_syncobj_eventfd ev = { .handle = self->sync, .point = 3, .fd = eventfd(0, EFD_CLOEXEC) };
+	struct drm_syncobj_eventfd ev = { .handle = self->sync, .point = 3,
+					  .fd = eventfd(0, EFD_CLOEXEC) };
 	struct pollfd pollfd = { .fd = ev.fd, .events = POLLIN };
 
 	/* Registered before anybody submitted the point. */
@@ -226,7 +230,8 @@ static void *sleep_on(void *arg)
 
 TEST_F(syncobj, destroy_under_a_waiter)
 {
-	struct sleeper s = { .fd = self->fd, .err = 1, .wait = { .queue = self->slow_queue, .seqno = 60,
+	struct sleeper s = { .fd = self->fd, .err = 1,
+			     .wait = { .queue = self->slow_queue, .seqno = 60,
 								 .timeout_ns = INT64_MAX } };
 	pthread_t thread;
 
