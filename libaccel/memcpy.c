@@ -10,10 +10,13 @@
 #include "memcpy.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 
 /* A cache line: the unit in which write-combining buffers drain. */
 #define LINE 64
+/* CPUID 7.0 EBX: enhanced REP MOVSB, which gcc 12's cpuid.h has no name for. */
+#define CPUID_ERMS (1u << 9)
 
 __attribute__((target("avx512f")))
 static void stream_avx512(char *dst, const char *src, size_t size)
@@ -79,8 +82,37 @@ void copy_stream(void *dst, const void *src, size_t size)
 	/* Weakly ordered stores must not be overtaken by the flag that announces them. */
 	_mm_sfence();
 }
+
+/* Asked for once, as a virtual machine traps it; each thread finds the same. */
+static bool has_fast_movsb(void)
+{
+	enum { UNKNOWN, NO, YES };
+	static int answer;
+	int known = __atomic_load_n(&answer, __ATOMIC_RELAXED);
+	unsigned int a, b, c, d;
+
+	if (known == UNKNOWN) {
+		known = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & CPUID_ERMS ? YES : NO;
+		__atomic_store_n(&answer, known, __ATOMIC_RELAXED);
+	}
+	return known == YES;
+}
+
+/* The instruction need not read the lines that it overwrites, as a loop of stores must. */
+void copy_cached(void *dst, const void *src, size_t size)
+{
+	if (size < COPY_MOVSB_MIN || !has_fast_movsb())
+		memcpy(dst, src, size);
+	else
+		asm volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(size) : : "memory");
+}
 #else
 void copy_stream(void *dst, const void *src, size_t size)
+{
+	memcpy(dst, src, size);
+}
+
+void copy_cached(void *dst, const void *src, size_t size)
 {
 	memcpy(dst, src, size);
 }
@@ -98,5 +130,5 @@ void accel_memcpy(void *dst, const void *src, size_t size, uint32_t flags)
 	if (copy_should_stream(size, flags))
 		copy_stream(dst, src, size);
 	else
-		memcpy(dst, src, size);
+		copy_cached(dst, src, size);
 }

@@ -7,7 +7,7 @@
  * taken before the pin's end. If not, the pin is undone and the lookup starts
  * over.
  */
-#include <string.h>
+#include <accel/queue.h>
 
 #include "internal.h"
 
@@ -250,7 +250,7 @@ int accel_kv_copy(struct accel_kv *kv, const struct accel_kv_key *key, void *dst
 	err = accel_kv_get(kv, key, 0, &pin);
 	if (err)
 		return err;
-	memcpy(dst, pin.data, kv->shape.block_bytes);
+	accel_memcpy(dst, pin.data, kv->shape.block_bytes, ACCEL_COPY_WILL_READ);
 	if (kv->shape.flags & ACCEL_KV_CHECKSUM)
 		sum = ld(&kv->metas[pin.block].checksum);
 	err = accel_kv_release(kv, &pin);

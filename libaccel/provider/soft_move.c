@@ -98,7 +98,7 @@ int soft_move(struct soft_npu *npu, const struct soft_op *op, const struct accel
 	if (stream)
 		copy_stream(op->dst->map + to, op->src->map + from, size);
 	else
-		memcpy(op->dst->map + to, op->src->map + from, size);
+		copy_cached(op->dst->map + to, op->src->map + from, size);
 	atomic_fetch_add(&npu->counters.copied, size);
 	return 0;
 }
