@@ -139,8 +139,10 @@ long npool_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	return ret ?: drm_ioctl(filp, cmd, arg);
 }
 
+#ifdef CONFIG_COMPAT
 /** npool_compat_ioctl() - the same for 32-bit callers: our structs are the same for them */
 long npool_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	return ours(cmd) ? npool_ioctl(filp, cmd, arg) : drm_compat_ioctl(filp, cmd, arg);
 }
+#endif

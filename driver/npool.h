@@ -419,7 +419,11 @@ static inline struct npool_bo *to_npool_bo(struct drm_gem_object *gem)
 extern const struct drm_ioctl_desc npool_ioctls[];
 extern const int npool_ioctl_count;
 long npool_ioctl(struct file *filp, unsigned int cmd, unsigned long arg);
+#ifdef CONFIG_COMPAT
 long npool_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg);
+#else
+#define npool_compat_ioctl NULL
+#endif
 int npool_array_check(u32 count, u32 stride, size_t item, u32 max);
 int npool_array_copy(void *to, u64 user, u32 count, u32 stride, size_t item);
 
