@@ -95,11 +95,12 @@ int soft_move(struct soft_npu *npu, const struct soft_op *op, const struct accel
 		atomic_fetch_add(&npu->counters.filled, size);
 		return 0;
 	}
+	/* Counted first: after streamed stores a locked add would wait for them to drain. */
+	atomic_fetch_add(&npu->counters.copied, size);
 	if (stream)
 		copy_stream(op->dst->map + to, op->src->map + from, size);
 	else
 		copy_cached(op->dst->map + to, op->src->map + from, size);
-	atomic_fetch_add(&npu->counters.copied, size);
 	return 0;
 }
 
