@@ -205,15 +205,20 @@ void npool_bo_put(struct npool_bo *bo)
 	drm_gem_object_put(&bo->gem);
 }
 
-/** npool_bo_lost() - whether some of its memory is on a dead NPU */
-bool npool_bo_lost(const struct npool_bo *bo)
+static struct npool_npu *dead_npu(const struct npool_bo *bo)
 {
 	unsigned int i;
 
 	for (i = 0; i < bo->part_count; i++)
 		if (READ_ONCE(bo->parts[i].npu->dead))
-			return true;
-	return false;
+			return bo->parts[i].npu;
+	return NULL;
+}
+
+/** npool_bo_lost() - whether some of its memory is on a dead NPU */
+bool npool_bo_lost(const struct npool_bo *bo)
+{
+	return dead_npu(bo);
 }
 
 /** npool_bo_zap() - take away all mappings of buffers that are lost with @npu, now dead */
@@ -280,11 +285,13 @@ int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_pla
 	}
 	extent = find_extent(part, offset, &end);
 	*bytes = min(*bytes, end - offset);
-	npu = part->npu;
-	place->npu = npu;
-	place->offset = extent->offset + offset - extent->start;
-	if (READ_ONCE(npu->dead))
+	/* With one NPU the whole buffer is lost, what lies on others too. */
+	npu = dead_npu(bo);
+	place->npu = npu ?: part->npu;
+	if (npu)
 		return -ENODEV;
+	npu = part->npu;
+	place->offset = extent->offset + offset - extent->start;
 	in_page = offset_in_page(place->offset);
 	left = *bytes + in_page;
 	place->page = npu->ops->page(npu->hw, place->offset - in_page, &left);
