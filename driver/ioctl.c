@@ -45,6 +45,7 @@ const struct drm_ioctl_desc npool_ioctls[] = {
 	NPOOL_IOCTL(SET_QUOTA, npool_set_quota_ioctl),
 	NPOOL_IOCTL(NPU_CTL, npool_npu_ctl_ioctl),
 };
+
 const int npool_ioctl_count = ARRAY_SIZE(npool_ioctls);
 
 static bool ours(unsigned int cmd)

@@ -60,7 +60,7 @@ static int count_segs(const struct drm_npool_op *ops, u32 count)
 
 static bool outside(const struct npool_bo *bo, u64 offset, u64 size)
 {
-	return range_overflows_t(u64, offset, size, bo->gem.size);
+	return size > bo->gem.size || offset > bo->gem.size - size;
 }
 
 static int check_seg(const struct npool_op *op, const struct drm_npool_seg *seg)

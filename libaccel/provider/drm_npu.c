@@ -94,7 +94,7 @@ static int clear_dead(const char *path)
 static int make_directory(const char *path)
 {
 	if (access(CONFIGFS, F_OK))
-		return -EOPNOTSUPP;
+		return errno == ENOENT ? -EOPNOTSUPP : failure();
 	if (!mkdir(path, 0755))
 		return 0;
 	if (errno != EEXIST)
