@@ -146,7 +146,6 @@ struct npool_bo *npool_bo_new(struct npool_device *pool, u64 bytes, unsigned int
 		}
 	}
 	bo->part_count = part_count;
-	bo->lost_npu = NPOOL_NO_NPU;
 	for (i = 0; i < part_count; i++)
 		INIT_LIST_HEAD(&bo->parts[i].blocks);
 	INIT_LIST_HEAD(&bo->node);
@@ -222,7 +221,7 @@ bool npool_bo_lost(const struct npool_bo *bo)
 	return dead_npu(bo);
 }
 
-/** npool_bo_zap() - mark buffers that are lost with @npu, now dead, and take their mappings away */
+/** npool_bo_zap() - take away all mappings of buffers that are lost with @npu, now dead */
 void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu)
 {
 	struct npool_bo *bo;
@@ -233,10 +232,8 @@ void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu)
 		for (i = 0; i < bo->part_count; i++)
 			if (bo->parts[i].npu == npu)
 				break;
-		if (i == bo->part_count)
-			continue;
-		WRITE_ONCE(bo->lost_npu, npu->id);
-		drm_vma_node_unmap(&bo->gem.vma_node, pool->drm.anon_inode->i_mapping);
+		if (i < bo->part_count)
+			drm_vma_node_unmap(&bo->gem.vma_node, pool->drm.anon_inode->i_mapping);
 	}
 	mutex_unlock(&pool->bo_lock);
 }

@@ -101,15 +101,8 @@ static void advance(struct npool_job *job, u64 bytes)
 static int locate(struct npool_job *job, struct npool_bo *bo, u64 offset, u64 *bytes,
 		  struct npool_place *place)
 {
-	u32 lost_npu = READ_ONCE(bo->lost_npu);
-	int ret;
+	int ret = npool_bo_place(bo, offset, bytes, place);
 
-	/* As a whole: also where the bytes at the cursor are on an NPU that lives. */
-	if (lost_npu != NPOOL_NO_NPU) {
-		npool_job_fail(job, -ENODEV, lost_npu);
-		return -ENODEV;
-	}
-	ret = npool_bo_place(bo, offset, bytes, place);
 	if (ret)
 		npool_job_fail(job, ret, place->npu->id);
 	return ret;

@@ -222,8 +222,6 @@ struct npool_part {
  * @owner: the file that pays for it; compared only, cleared when that file's
  *	last handle goes
  * @handles: handles that @owner has
- * @lost_npu: with which dead NPU it was lost, %NPOOL_NO_NPU as long as it is not;
- *	set under npool_device.bo_lock
  * @stripe: bytes from part to part, 0 if there is one part
  * @part_count: NPUs it lies on, 0 if foreign
  * @parts: what it has on each
@@ -235,7 +233,6 @@ struct npool_bo {
 	struct list_head node;
 	struct npool_client *owner;
 	unsigned int handles;
-	u32 lost_npu;
 	u64 stripe;
 	unsigned int part_count;
 	struct npool_part *parts;

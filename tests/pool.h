@@ -395,6 +395,17 @@ struct child {
 	int sock;
 };
 
+/*
+ * The sanitizers' allocators do not survive a fork while another thread, such as
+ * the library's own, is inside them: let it finish what the last child asked for.
+ */
+static inline void quiesce(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	usleep(100000);
+#endif
+}
+
 /* Runs fn in a child, with a socket to the caller; the child exits with what fn returns. */
 static inline struct child child_start(int (*fn)(int sock, const void *arg), const void *arg)
 {
@@ -403,6 +414,7 @@ static inline struct child child_start(int (*fn)(int sock, const void *arg), con
 
 	must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	fflush(stdout);
+	quiesce();
 	child.pid = fork();
 	must(child.pid >= 0);
 	if (!child.pid) {
