@@ -41,11 +41,6 @@ check() {
 	fi
 }
 
-skip() {
-	count=$((count + 1))
-	echo "ok $count - $1 # SKIP $2"
-}
-
 finish() {
 	echo "1..$count"
 	exit $failed
