@@ -50,6 +50,7 @@ help:
 #: make lint		checkpatch, sparse, kernel-doc, shellcheck, house rules
 #: make bench		speed against peers on this machine
 #: make bench-uml		speed of the driver in user-mode Linux
+#: make bench-vm		what the driver's calls cost, in the VM
 #: make all		build/libaccel.so, build/libaccel.a, build/accelctl
 #: make module		build/npool.ko and build/npool_sim.ko; KDIR=/lib/modules/... for a kernel of yours
 #: make tests		the test programs
@@ -123,6 +124,10 @@ bench bench-uml:
 	+@$(MAKE) --no-print-directory -s all
 	+@tests/bench/$(if $(filter bench,$@),run,uml)
 
+bench-vm: $(B)/tests/bench/vm_calls
+	@tests/deps.sh check
+	@tests/vm/run debian -- $<
+
 pc = $(DESTDIR)$(LIBDIR)/pkgconfig/accel.pc
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig \
@@ -143,7 +148,7 @@ install: all
 clean:
 	rm -rf build
 
--include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_bin:=.d)
+-include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_bin:=.d) $(wildcard $(B)/tests/bench/*.d)
 
 .PHONY: all help lib tools tests module demo check check-host check-vm check-debug lint bench \
-	bench-uml install clean FORCE
+	bench-uml bench-vm install clean FORCE

@@ -61,14 +61,6 @@
 		} \
 	} while (0)
 
-/* Children open the pool anew, and so start threads after a fork. */
-#ifdef __SANITIZE_THREAD__
-const char *__tsan_default_options(void)
-{
-	return "die_after_fork=0";
-}
-#endif
-
 struct pool {
 	struct accel_dev *dev;
 	struct accel_pool_info info;
@@ -396,12 +388,12 @@ struct child {
 };
 
 /*
- * The sanitizers' allocators do not survive a fork while another thread, such as
- * the library's own, is inside them: let it finish what the last child asked for.
+ * ASan's allocator does not survive a fork while another thread, such as the
+ * library's own, is inside it: let that finish what the last child asked for.
  */
 static inline void quiesce(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef __SANITIZE_ADDRESS__
 	usleep(100000);
 #endif
 }

@@ -41,16 +41,20 @@ static int write_value(int dir, const char *file, uint64_t value)
 static int read_value(int dir, const char *file, uint64_t *value)
 {
 	char text[NUMBER_LEN];
+	int err = 0, fd;
 	ssize_t len;
-	int fd;
 
 	fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return failure();
 	len = read(fd, text, sizeof(text) - 1);
+	if (len < 0)
+		err = failure();
+	else if (!len)
+		err = -EIO;
 	close(fd);
-	if (len <= 0)
-		return -EIO;
+	if (err)
+		return err;
 	text[len] = 0;
 	*value = strtoull(text, NULL, 10);
 	return 0;
