@@ -182,24 +182,27 @@ static void run(struct npool_engine *engine, struct npool_job *job, int reason)
 	dma_fence_end_signalling(signalling);
 }
 
+static void run_all(struct npool_engine *engine)
+{
+	struct npool_job *job;
+	int reason;
+
+	while ((job = next(engine, &reason))) {
+		run(engine, job, reason);
+		cond_resched();
+	}
+}
+
 static int engine_thread(void *data)
 {
 	struct npool_engine *engine = data;
 
-	for (;;) {
-		int reason;
-		struct npool_job *job = next(engine, &reason);
-
-		if (job) {
-			run(engine, job, reason);
-			cond_resched();
-			continue;
-		}
-		if (kthread_should_stop())
-			return 0;
+	while (!kthread_should_stop()) {
+		run_all(engine);
 		wait_event_idle(engine->wait, !list_empty_careful(&engine->ready) ||
 				kthread_should_stop());
 	}
+	return 0;
 }
 
 /** npool_engine_attach() - let a queue have submits */
@@ -316,4 +319,6 @@ void npool_engine_stop(struct npool_npu *npu)
 		update_locked(queue);
 	spin_unlock_irq(&engine->lock);
 	kthread_stop(engine->thread);
+	/* What came after its last look, or all, if it never got to run. No more can come. */
+	run_all(engine);
 }
