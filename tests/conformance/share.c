@@ -31,18 +31,28 @@ static int import_and_answer(int sock, const void *arg)
 	return 0;
 }
 
+/* To a child that runs import_and_answer(). */
+static int hand_over(struct accel_buffer *buffer, uint8_t *p, int sock)
+{
+	int err, fd;
+
+	p[0] = 'p';
+	p[KIB(256) - 1] = 'q';
+	err = accel_buffer_export(buffer, &fd);
+	if (err)
+		return err;
+	send_fd(sock, fd);
+	close(fd);
+	return 0;
+}
+
 TEST_F(share, another_process_sees_the_same_bytes)
 {
 	struct child child = child_start(import_and_answer, NULL);
 	struct accel_buffer *buffer = buffer_on(self->p.dev, self->p.npu[0], KIB(256));
 	uint8_t *p = buffer_map(buffer);
-	int fd;
 
-	p[0] = 'p';
-	p[KIB(256) - 1] = 'q';
-	ASSERT_EQ(0, accel_buffer_export(buffer, &fd));
-	send_fd(child.sock, fd);
-	close(fd);
+	ASSERT_EQ(0, hand_over(buffer, p, child.sock));
 	EXPECT_EQ(KIB(256), hear(child.sock));
 	EXPECT_EQ('c', p[0]);
 	say(child.sock, 0);
@@ -61,13 +71,8 @@ TEST_F(share, memory_lives_with_the_last_process)
 		struct child child = child_start(import_and_answer, NULL);
 		struct accel_buffer *buffer = buffer_on(self->p.dev, self->p.npu[0], KIB(256));
 		uint8_t *p = buffer_map(buffer);
-		int fd;
 
-		p[0] = 'p';
-		p[KIB(256) - 1] = 'q';
-		ASSERT_EQ(0, accel_buffer_export(buffer, &fd));
-		send_fd(child.sock, fd);
-		close(fd);
+		ASSERT_EQ(0, hand_over(buffer, p, child.sock));
 		hear(child.sock);
 		accel_buffer_unmap(self->p.dev, p, KIB(256));
 		accel_buffer_close(buffer);
