@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * A flow's turn at its engine.
+ *
+ * Control and latency are served by earliest deadline of constant-bandwidth
+ * servers (Abeni and Buttazzo, "Integrating multimedia applications in hard
+ * real-time systems", 1998): a budget of bytes each period. Who has used it up
+ * is not held back, but stands with bulk until it is full again. A deadline
+ * that has passed stands with bulk too, so that it makes no other one late.
+ * Bulk goes by start-time fair queueing (Goyal, Vin, Cheng, 1996), and gets its
+ * floor ahead of all.
+ */
+#include "qos.h"
+
+/* Virtual bytes: a byte at weight 1 counts this much. */
+#define SCALE 1024u
+
+bool qos_params_check(const struct qos_params *params)
+{
+	bool served = params->class == QOS_CONTROL || params->class == QOS_LATENCY;
+
+	if (params->class >= QOS_CLASSES || !params->weight || params->weight > QOS_MAX_WEIGHT)
+		return false;
+	if (!served)
+		return !params->budget && !params->period;
+	return params->budget && params->budget <= QOS_MAX_BUDGET &&
+	       params->period >= QOS_MIN_PERIOD && params->period <= QOS_MAX_PERIOD;
+}
+
+u32 qos_lane(u32 out, u32 in)
+{
+	/* Both odd: with one port fixed, as on most engines, the other tells lanes apart. */
+	return ((out >> 1) * 5 + (in >> 1) * 3) % QOS_LANES;
+}
+
+void qos_rq_init(struct qos_rq *rq, u32 policy)
+{
+	*rq = (struct qos_rq){ .policy = policy };
+}
+
+void qos_flow_init(struct qos_flow *flow, const struct qos_params *params)
+{
+	*flow = (struct qos_flow){
+		.params = *params,
+		.rank = QOS_RANKS,
+		.share = { { .port = QOS_NO_PORT }, { .port = QOS_NO_PORT } },
+	};
+}
+
+static u32 class_rank(u32 class)
+{
+	static const u32 ranks[QOS_CLASSES] = {
+		[QOS_BULK] = QOS_RANK_BULK,
+		[QOS_CONTROL] = QOS_RANK_CONTROL,
+		[QOS_LATENCY] = QOS_RANK_LATENCY,
+		[QOS_DEADLINE] = QOS_RANK_DEADLINE,
+		[QOS_SCRUB] = QOS_RANK_SCRUB,
+	};
+
+	return ranks[class];
+}
+
+static u32 hybrid_rank(struct qos_flow *flow, u64 now)
+{
+	u32 rank = class_rank(flow->head.class);
+
+	switch (rank) {
+	case QOS_RANK_CONTROL:
+	case QOS_RANK_LATENCY:
+		if (flow->head.covered && flow->left > 0)
+			return rank;
+		break;
+	case QOS_RANK_DEADLINE:
+		/* Nothing was promised, so nothing is taken back. */
+		if (!flow->head.deadline)
+			return QOS_RANK_BULK;
+		if (qos_before(now, flow->head.deadline))
+			return rank;
+		break;
+	default:
+		return rank;
+	}
+	flow->demoted = true;
+	return QOS_RANK_BULK;
+}
+
+static u64 hybrid_key(const struct qos_flow *flow)
+{
+	switch (flow->rank) {
+	case QOS_RANK_CONTROL:
+	case QOS_RANK_LATENCY:
+		return flow->server;
+	case QOS_RANK_DEADLINE:
+		return flow->head.deadline;
+	default:
+		return flow->tag;
+	}
+}
+
+static void put(struct qos_rq *rq, struct qos_flow *flow, u64 now)
+{
+	u64 key = flow->head.since;
+
+	if (rq->policy == QOS_HYBRID) {
+		flow->rank = hybrid_rank(flow, now);
+		key = hybrid_key(flow);
+	} else if (rq->policy == QOS_FIFO) {
+		flow->rank = QOS_RANK_BULK;
+	} else {
+		flow->rank = class_rank(flow->head.class);
+	}
+	qos_tree_add(&rq->lanes[flow->head.lane][flow->rank], &flow->node, key, NULL);
+	rq->ready |= 1u << flow->head.lane;
+}
+
+static void take(struct qos_rq *rq, struct qos_flow *flow)
+{
+	struct qos_tree *lane = rq->lanes[flow->head.lane];
+	u32 rank;
+
+	qos_tree_remove(&lane[flow->rank], &flow->node, NULL);
+	flow->rank = QOS_RANKS;
+	for (rank = 0; rank < QOS_RANKS; rank++)
+		if (!qos_tree_empty(&lane[rank]))
+			return;
+	rq->ready &= ~(1u << flow->head.lane);
+}
+
+/* A flow that was idle keeps its server only if that would not give it more than its rate. */
+static void wake_server(struct qos_flow *flow, u64 now)
+{
+	const struct qos_params *params = &flow->params;
+
+	if (!params->budget || flow->refilling)
+		return;
+	if (qos_before(now, flow->server) &&
+	    (u64)flow->left * params->period <= (flow->server - now) * params->budget)
+		return;
+	flow->left = params->budget;
+	flow->server = now + params->period;
+}
+
+void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now)
+{
+	flow->head = *head;
+	if (qos_before(flow->tag, rq->clock))
+		flow->tag = rq->clock;
+	wake_server(flow, now);
+	put(rq, flow, now);
+}
+
+void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow)
+{
+	if (flow->rank == QOS_RANKS)
+		return;
+	take(rq, flow);
+	if (rq->held == flow)
+		rq->held = NULL;
+}
+
+void qos_flow_fini(struct qos_rq *rq, struct qos_flow *flow)
+{
+	qos_flow_stop(rq, flow);
+	if (flow->refilling)
+		qos_tree_remove(&rq->refill, &flow->refill, NULL);
+	flow->refilling = false;
+}
+
+static struct qos_flow *by_refill(struct qos_node *node)
+{
+	return (struct qos_flow *)((uintptr_t)node - offsetof(struct qos_flow, refill));
+}
+
+static struct qos_flow *by_node(struct qos_node *node)
+{
+	return (struct qos_flow *)((uintptr_t)node - offsetof(struct qos_flow, node));
+}
+
+static void start_refill(struct qos_rq *rq, struct qos_flow *flow)
+{
+	qos_tree_add(&rq->refill, &flow->refill, flow->server, NULL);
+	flow->refilling = true;
+}
+
+/* What a window took beyond the budget is paid from the next one. */
+static void refill(struct qos_rq *rq, struct qos_flow *flow, u64 now)
+{
+	qos_tree_remove(&rq->refill, &flow->refill, NULL);
+	flow->refilling = false;
+	flow->left += (s64)flow->params.budget;
+	flow->server += flow->params.period;
+	if (flow->left <= 0) {
+		start_refill(rq, flow);
+		return;
+	}
+	if (!qos_before(now, flow->server)) {
+		flow->left = (s64)flow->params.budget;
+		flow->server = now + flow->params.period;
+	}
+	if (flow->rank == QOS_RANKS)
+		return;
+	take(rq, flow);
+	put(rq, flow, now);
+}
+
+static void refill_due(struct qos_rq *rq, u64 now)
+{
+	struct qos_node *node;
+
+	while ((node = qos_tree_first(&rq->refill)) && !qos_before(now, node->key))
+		refill(rq, by_refill(node), now);
+}
+
+static void demote_late(struct qos_rq *rq, u32 lane, u64 now)
+{
+	struct qos_node *node;
+
+	if (rq->policy != QOS_HYBRID)
+		return;
+	while ((node = qos_tree_first(&rq->lanes[lane][QOS_RANK_DEADLINE])) &&
+	       !qos_before(now, node->key)) {
+		struct qos_flow *flow = by_node(node);
+
+		take(rq, flow);
+		put(rq, flow, now);
+	}
+}
+
+static struct qos_flow *first_of(const struct qos_rq *rq, u32 lanes, u32 rank)
+{
+	struct qos_node *best = NULL;
+	u32 lane;
+
+	for (lane = 0; lane < QOS_LANES; lane++) {
+		struct qos_node *node;
+
+		if (!(lanes & 1u << lane))
+			continue;
+		node = qos_tree_first(&rq->lanes[lane][rank]);
+		if (node && (!best || qos_before(node->key, best->key)))
+			best = node;
+	}
+	return best ? by_node(best) : NULL;
+}
+
+struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
+{
+	struct qos_flow *flow = NULL;
+	u32 lane, rank, lanes;
+
+	refill_due(rq, now);
+	if (rq->held)
+		return skip & 1u << rq->held->head.lane ? NULL : rq->held;
+	lanes = rq->ready & ~skip;
+	if (!lanes)
+		return NULL;
+	for (lane = 0; lane < QOS_LANES; lane++)
+		if (lanes & 1u << lane)
+			demote_late(rq, lane, now);
+	if (rq->owed >= QOS_FLOOR_STEP)
+		flow = first_of(rq, lanes, QOS_RANK_BULK);
+	for (rank = 0; !flow && rank < QOS_RANKS; rank++)
+		flow = first_of(rq, lanes, rank);
+	return flow;
+}
+
+u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow)
+{
+	if (rq->policy == QOS_HYBRID && flow->rank <= QOS_RANK_LATENCY)
+		return (u64)flow->left;
+	return UINT64_MAX;
+}
+
+static bool bulk_waits(const struct qos_rq *rq)
+{
+	return first_of(rq, rq->ready, QOS_RANK_BULK);
+}
+
+static void charge(struct qos_rq *rq, struct qos_flow *flow, u64 bytes)
+{
+	if (rq->policy != QOS_HYBRID)
+		return;
+	if (flow->rank >= QOS_RANK_BULK) {
+		if (qos_before(rq->clock, flow->tag))
+			rq->clock = flow->tag;
+		flow->tag += bytes * SCALE / flow->head.weight;
+	}
+	if (flow->rank == QOS_RANK_BULK)
+		rq->owed -= bytes < rq->owed ? bytes : rq->owed;
+	else if (flow->rank < QOS_RANK_BULK && bulk_waits(rq))
+		rq->owed += bytes * QOS_FLOOR / 1024;
+	if (flow->rank > QOS_RANK_LATENCY)
+		return;
+	flow->left -= (s64)bytes;
+	if (flow->left <= 0)
+		start_refill(rq, flow);
+}
+
+void qos_flow_ran(struct qos_rq *rq, struct qos_flow *flow, u64 bytes,
+		  const struct qos_head *next, u64 now)
+{
+	bool whole = rq->policy == QOS_FIFO || rq->policy == QOS_STRICT;
+
+	/* It may have been stopped in the meantime. */
+	if (flow->rank == QOS_RANKS)
+		return;
+	charge(rq, flow, bytes);
+	take(rq, flow);
+	rq->held = next && whole ? flow : NULL;
+	if (!next)
+		return;
+	flow->head = *next;
+	put(rq, flow, now);
+}
+
+void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now)
+{
+	struct qos_tree ready = {};
+	struct qos_node *node;
+	u32 lane, rank;
+
+	for (lane = 0; lane < QOS_LANES; lane++)
+		for (rank = 0; rank < QOS_RANKS; rank++)
+			while ((node = qos_tree_first(&rq->lanes[lane][rank]))) {
+				struct qos_flow *flow = by_node(node);
+
+				take(rq, flow);
+				qos_tree_add(&ready, &flow->node, flow->head.since, NULL);
+			}
+	rq->policy = policy;
+	rq->held = NULL;
+	while ((node = qos_tree_first(&ready))) {
+		qos_tree_remove(&ready, node, NULL);
+		put(rq, by_node(node), now);
+	}
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The QoS arbiter: whose window of bytes goes next. Pure C that calls nothing:
+ * compiled unchanged into the driver, the library's soft provider, the
+ * simulator and tests. The caller gives memory, time and locks.
+ *
+ *   qos_rq       an engine's flows, in order; a flow is a queue (qos.c)
+ *   qos_port     one direction of an NPU's link: bytes in flight, who waits (qos_port.c)
+ *   qos_visitor  an engine before the ports
+ *   qos_demand   bytes promised at a port until a deadline (qos_demand.c)
+ *
+ * An engine picks a flow of its rq, asks the ports for room, moves a window,
+ * tells both what it moved, and starts over. A rq needs a lock of its own; the
+ * ports, visitors and demands of a pool share one. Those find each other by
+ * links relative to where they are, so that they can lie in memory that
+ * processes map where they like, as long as they all lie in one mapping.
+ *
+ * Times are nanoseconds of one monotonic clock, rates bytes a second.
+ */
+#ifndef NPOOL_QOS_H
+#define NPOOL_QOS_H
+
+#include "qos_tree.h"
+
+#define QOS_LANES	32u		/* port pairs that an engine keeps apart */
+#define QOS_ASKS	4u		/* of them, waited for at once */
+#define QOS_LOOKS	8u		/* waiters that are looked at to fill a port */
+#define QOS_NO_PORT	0xffffffffu
+#define QOS_WEIGHT	64u		/* of a queue that says nothing */
+#define QOS_MAX_WEIGHT	1024u
+#define QOS_MIN_PERIOD	10000ull	/* ns */
+#define QOS_MAX_PERIOD	1000000000ull
+#define QOS_MAX_BUDGET	(1ull << 32)
+#define QOS_HORIZON	60000000000ull	/* ns; no promise reaches farther */
+#define QOS_SLACK	20000ull	/* ns that the latency class is to wait for windows at most */
+#define QOS_MIN_SLACK	1000ull
+#define QOS_MAX_SLACK	100000000ull
+#define QOS_MAX_WINDOW	(4ull << 20)	/* most bytes in flight at a port */
+#define QOS_MIN_WINDOW	(8ull << 10)
+#define QOS_GUESS	1000000000ull	/* bandwidth of a port that claims none, until measured */
+#define QOS_MAX_RATE	(1ull << 42)
+/* Parts of 1024 of a port's bandwidth: to be promised, to be had by bulk whatever happens. */
+#define QOS_PROMISE	870u
+#define QOS_FLOOR	51u
+/* Bytes that bulk is owed before it goes ahead of the ranks above. */
+#define QOS_FLOOR_STEP	(1ull << 20)
+
+/** enum qos_class - What a queue is for; bulk is what all were before there were classes */
+enum qos_class {
+	QOS_BULK = 0,
+	QOS_CONTROL,
+	QOS_LATENCY,
+	QOS_DEADLINE,
+	QOS_SCRUB,
+	QOS_CLASSES
+};
+
+/** enum qos_policy - The arbiter, and what it is compared with */
+enum qos_policy {
+	/** @QOS_HYBRID: by rank, in windows */
+	QOS_HYBRID = 0,
+	/** @QOS_FIFO: whole copies, first ready first */
+	QOS_FIFO,
+	/** @QOS_STRICT: whole copies, by class, then first ready first */
+	QOS_STRICT,
+	/** @QOS_STRICT_WINDOWS: the same in windows */
+	QOS_STRICT_WINDOWS,
+	QOS_POLICIES
+};
+
+/** enum qos_rank - Where a flow stands at the moment; lower goes first */
+enum qos_rank {
+	/** @QOS_RANK_CONTROL: control within its reservation, EDF */
+	QOS_RANK_CONTROL = 0,
+	/** @QOS_RANK_LATENCY: latency within its reservation, EDF */
+	QOS_RANK_LATENCY,
+	/** @QOS_RANK_DEADLINE: an admitted transfer that is not late, EDF */
+	QOS_RANK_DEADLINE,
+	/** @QOS_RANK_BULK: all else, by weighted virtual time */
+	QOS_RANK_BULK,
+	/** @QOS_RANK_SCRUB: when there is nothing else */
+	QOS_RANK_SCRUB,
+	QOS_RANKS
+};
+
+/** enum qos_reason - Why something is not promised */
+enum qos_reason {
+	QOS_OK = 0,
+	/** @QOS_LATE: the deadline has passed, or the bytes alone take longer */
+	QOS_LATE,
+	/** @QOS_FULL_OUT: a port that is read from has promised too much already */
+	QOS_FULL_OUT,
+	/** @QOS_FULL_IN: likewise a port that is written to */
+	QOS_FULL_IN,
+	/** @QOS_FAR: the deadline lies beyond QOS_HORIZON */
+	QOS_FAR,
+	/** @QOS_SHARE: the client has what one client can have of a port's promises */
+	QOS_SHARE,
+	/** @QOS_ORDER: for the caller: what goes before it in its queue is promised for later */
+	QOS_ORDER,
+	/** @QOS_WIDE: for the caller: it touches too many ports */
+	QOS_WIDE,
+	QOS_REASONS
+};
+
+/**
+ * struct qos_params - What a flow is, as its owner asked for
+ * @class: an &enum qos_class
+ * @weight: its share when bulk shares, against those of others, 1 to QOS_MAX_WEIGHT
+ * @budget: bytes that it may move ahead of lower ranks,
+ * @period: in each such time. Both are 0 but for control and latency
+ */
+struct qos_params {
+	u32 class;
+	u32 weight;
+	u64 budget;
+	u64 period;
+};
+
+/**
+ * struct qos_head - What a flow wants to move next
+ * @class: an &enum qos_class, the flow's or one that does without its reservation
+ * @weight: likewise the flow's or another
+ * @lane: qos_lane() of its ports
+ * @covered: its reservation holds at these ports
+ * @deadline: admitted for it, 0 if none
+ * @since: when it became ready
+ */
+struct qos_head {
+	u32 class;
+	u32 weight;
+	u32 lane;
+	bool covered;
+	u64 deadline;
+	u64 since;
+};
+
+/**
+ * struct qos_share - A flow's place in the virtual time of a port
+ * @port: which
+ * @tag: up to when it has been served there
+ * @step: what its last window added
+ */
+struct qos_share {
+	u32 port;
+	u64 tag;
+	u64 step;
+};
+
+/**
+ * struct qos_flow - A queue, as the arbiter sees it
+ * @node: in its lane, while it is ready
+ * @refill: in qos_rq.refill, while its budget is used up
+ * @params: as given
+ * @head: as given, while it is ready
+ * @rank: where it stands, QOS_RANKS while it is not ready
+ * @demoted: it has stood with bulk though its class is higher; the caller clears it
+ * @refilling: @refill is in its tree
+ * @left: of its budget; below 0 when a window went over
+ * @server: when its budget is full again
+ * @tag: its place in the virtual time of its engine
+ * @share: and of the ports read from, written to
+ */
+struct qos_flow {
+	struct qos_node node;
+	struct qos_node refill;
+	struct qos_params params;
+	struct qos_head head;
+	u32 rank;
+	bool demoted;
+	bool refilling;
+	s64 left;
+	u64 server;
+	u64 tag;
+	struct qos_share share[2];
+};
+
+/**
+ * struct qos_rq - An engine's flows
+ * @lanes: those that are ready, by lane and rank
+ * @ready: a bit for each lane that has some
+ * @policy: an &enum qos_policy
+ * @refill: those whose budget is used up, by when it is full again
+ * @held: the one whose copy is under way, where copies are whole
+ * @clock: virtual time
+ * @owed: bytes of the floor that bulk has not had
+ */
+struct qos_rq {
+	struct qos_tree lanes[QOS_LANES][QOS_RANKS];
+	u32 ready;
+	u32 policy;
+	struct qos_tree refill;
+	struct qos_flow *held;
+	u64 clock;
+	u64 owed;
+};
+
+/**
+ * struct qos_meter - Windows and how long they took, the older the less they count
+ * @n: windows
+ * @x: KiB
+ * @y: ns
+ * @xx: sum of squares
+ * @xy: sum of products
+ * @fresh: windows since the last fit
+ */
+struct qos_meter {
+	u64 n, x, y, xx, xy;
+	u32 fresh;
+	u32 pad;
+};
+
+/**
+ * struct qos_port - One direction of an NPU's link
+ * @waiting: asks, by rank
+ * @inflight: bytes granted and not done
+ * @window: most bytes in flight
+ * @bandwidth: as measured; before that as claimed
+ * @overhead: ns that a window takes beside its bytes, as measured
+ * @slack: ns that windows may make the latency class wait
+ * @last: when a window was last done
+ * @meter: what @bandwidth and @overhead come from
+ * @clock: virtual time
+ * @owed: bytes of the floor that bulk has not had
+ * @demand: what is promised to transfers, by deadline
+ * @promised: bytes of it
+ * @reserved: rate promised to reservations
+ * @burst: their budgets
+ * @rate: bytes in 2^20 ns that are left for @demand
+ * @rated: @bandwidth that @rate comes from
+ * @epoch: time from which bytes at @rate are counted
+ * @policy: an &enum qos_policy
+ * @dirty: in the list of ports to settle: 1 + the next one, or 1 + itself at the end
+ */
+struct qos_port {
+	struct qos_tree waiting[QOS_RANKS];
+	u64 inflight;
+	u64 window;
+	u64 bandwidth;
+	u64 overhead;
+	u64 slack;
+	u64 last;
+	struct qos_meter meter;
+	u64 clock;
+	u64 owed;
+	struct qos_tree demand;
+	u64 promised;
+	u64 reserved;
+	u64 burst;
+	u64 rate;
+	u64 rated;
+	u64 epoch;
+	u32 policy;
+	u32 dirty;
+};
+
+/**
+ * struct qos_ports - The ports of a pool
+ * @port: wherever they lie; even ones are read from, odd ones written to
+ * @count: how many
+ * @dirty: 1 + the first to settle, 0 for none
+ */
+struct qos_ports {
+	struct qos_port *port;
+	u32 count;
+	u32 dirty;
+};
+
+/**
+ * struct qos_ask - A window that wants room at its ports
+ * @node: in the trees of both
+ * @port: read from, written to; QOS_NO_PORT for memory that is no NPU's
+ * @rank: an &enum qos_rank
+ * @lane: the flow's
+ * @bytes: wanted
+ * @index: in the visitor's asks
+ * @waits: it is in the trees
+ */
+struct qos_ask {
+	struct qos_node node[2];
+	u32 port[2];
+	u32 rank;
+	u32 lane;
+	u64 bytes;
+	u32 index;
+	u32 waits;
+};
+
+/**
+ * struct qos_visitor - An engine before the ports; zeroed at first
+ * @asks: what it waits for
+ * @count: how many of them
+ * @granted: 1 + the ask that it may move now, 0 for none
+ * @since: when it began to move
+ */
+struct qos_visitor {
+	struct qos_ask asks[QOS_ASKS];
+	u32 count;
+	u32 granted;
+	u64 since;
+};
+
+/**
+ * struct qos_demand - Bytes promised at one port
+ * @node: in the port's tree, by deadline
+ * @port: which
+ * @held: it is in the tree
+ * @bytes: left to move
+ * @room: bytes that the port can promise up to the deadline, from its epoch
+ * @sum: bytes of it and of those below it in the tree
+ * @least: least room left at a deadline of theirs, were there no others
+ */
+struct qos_demand {
+	struct qos_node node;
+	u32 port;
+	u32 held;
+	u64 bytes;
+	s64 room;
+	u64 sum;
+	s64 least;
+};
+
+/** define QOS_BUCKETS - Of a histogram of times: four to each power of two, from 2^QOS_BUCKET_LOW */
+#define QOS_BUCKETS	128u
+#define QOS_BUCKET_LOW	7u
+
+/** qos_bucket() - where a time belongs; the last bucket takes all that is longer */
+static inline u32 qos_bucket(u64 ns)
+{
+	u32 log, bucket;
+
+	if (ns >> QOS_BUCKET_LOW == 0)
+		return 0;
+	log = 63u - (u32)__builtin_clzll(ns);
+	bucket = (log - QOS_BUCKET_LOW) * 4 + (u32)(ns >> (log - 2) & 3) + 1;
+	return bucket < QOS_BUCKETS ? bucket : QOS_BUCKETS - 1;
+}
+
+/* qos.c: a flow's turn at its engine. */
+
+/** qos_params_check() - whether they make sense, and together */
+bool qos_params_check(const struct qos_params *params);
+/** qos_lane() - where flows between two ports wait; different pairs may share one */
+u32 qos_lane(u32 out, u32 in);
+void qos_rq_init(struct qos_rq *rq, u32 policy);
+void qos_flow_init(struct qos_flow *flow, const struct qos_params *params);
+/** qos_flow_ready() - it has something to move, which it had not */
+void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now);
+/** qos_flow_stop() - it has nothing to move, or must not; it may be stopped already */
+void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow);
+/** qos_flow_fini() - stop it, and let nothing refer to it */
+void qos_flow_fini(struct qos_rq *rq, struct qos_flow *flow);
+/** qos_rq_pick() - the flow to go next, but for those in the lanes @skip; NULL if there is none */
+struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now);
+/** qos_flow_limit() - most bytes that a flow may move in its rank */
+u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow);
+/** qos_flow_ran() - a flow moved @bytes; @next is what it goes on with, NULL if it has ended */
+void qos_flow_ran(struct qos_rq *rq, struct qos_flow *flow, u64 bytes,
+		  const struct qos_head *next, u64 now);
+/** qos_rq_set_policy() - from now on; all flows that are ready are put in their new places */
+void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now);
+
+/* qos_port.c: room at the ports. */
+
+void qos_port_init(struct qos_port *port, u64 bandwidth, u64 slack, u32 policy);
+/** qos_port_tune() - another slack or policy; what waits keeps its place */
+void qos_port_tune(struct qos_port *port, u64 slack, u32 policy);
+/**
+ * qos_ask() - ask for room for a flow's next window, up to @bytes
+ *
+ * The visitor waits from now on; call qos_settle(). A visitor may ask for
+ * several flows before it lies down, the most urgent first.
+ *
+ * Return: false if it waits for as many as it can.
+ */
+bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct qos_rq *rq,
+	     const struct qos_flow *flow, u32 out, u32 in, u64 bytes);
+/**
+ * qos_settle() - grant what can be granted
+ *
+ * To be called until it returns NULL after each qos_ask(), qos_done(),
+ * qos_withdraw() and qos_port_tune(); who is returned has been granted one of
+ * its asks, waits for no other any more, and is to be woken.
+ */
+struct qos_visitor *qos_settle(struct qos_ports *ports);
+/** qos_granted() - what the visitor may move now, NULL if it waits */
+const struct qos_ask *qos_granted(const struct qos_visitor *visitor);
+/** qos_withdraw() - it waits for nothing any more; what it was granted it keeps */
+void qos_withdraw(struct qos_ports *ports, struct qos_visitor *visitor);
+/** qos_begin() - the window that was granted begins */
+void qos_begin(struct qos_visitor *visitor, u64 now);
+/** qos_done() - it ended, @bytes of it moved; @flow is told, NULL if there is none any more */
+void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_flow *flow,
+	      u64 bytes, u64 now);
+/** qos_port_reset() - forget who waits, what is in flight and what is promised */
+void qos_port_reset(struct qos_port *port);
+/** qos_visitor_restore() - after that, bring back what a visitor waits for or has in flight */
+void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor);
+
+/* qos_demand.c: promises. */
+
+/**
+ * qos_reserve() - promise a rate, with budgets of @burst, at a port
+ *
+ * Return: an &enum qos_reason; QOS_FULL_* if it does not fit beside what is promised.
+ */
+u32 qos_reserve(struct qos_ports *ports, u32 port, u64 rate, u64 burst, u64 now);
+void qos_unreserve(struct qos_ports *ports, u32 port, u64 rate, u64 burst, u64 now);
+/** qos_rate() - the rate of a reservation */
+u64 qos_rate(const struct qos_params *params);
+/**
+ * qos_admit() - promise a transfer
+ * @demands: one for each port it touches, with port and bytes set
+ * @count: how many
+ * @held: bytes that the client has been promised at each of them so far
+ * @share: parts of 1024 of a port's promises that the client may have
+ * @earliest: out, if it is refused, the earliest deadline that would fit now; 0 if none would
+ *
+ * A deadline that is not after the present or beyond QOS_HORIZON is refused too.
+ *
+ * Return: an &enum qos_reason; if QOS_OK all demands are held, else none.
+ */
+u32 qos_admit(struct qos_ports *ports, struct qos_demand *demands, u32 count, const u64 *held,
+	      u32 share, u64 deadline, u64 now, u64 *earliest);
+/** qos_demand_moved() - part of it is done */
+void qos_demand_moved(struct qos_ports *ports, struct qos_demand *demand, u64 bytes);
+/** qos_demand_end() - it is done, late or given up; no effect if it is not held */
+void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand);
+/** qos_demand_restore() - after qos_port_reset() */
+void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline);
+/** qos_port_rerate() - the port's bandwidth has changed */
+void qos_port_rerate(struct qos_port *port, u64 now);
+/** qos_bytes_in() - bytes that @rate moves in a time of at most QOS_HORIZON */
+u64 qos_bytes_in(u64 rate, u64 ns);
+
+#endif

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Promises. A port can promise QOS_PROMISE parts of its bandwidth; what
+ * reservations have of it is not there for transfers. A set of transfers can be
+ * promised if for each deadline d among them
+ *
+ *	bytes due by d <= rate * (d - now) - budgets
+ *
+ * which is the test for EDF on one machine (Liu and Layland 1973; Baruah 1990),
+ * less one budget of each reservation, which may come at the worst moment. The
+ * tree keeps for each subtree the bytes due in it and the least room left at
+ * any of its deadlines, so that a question or a change costs its height.
+ */
+#include "qos.h"
+
+#define NS_PER_S	1000000000ull
+#define SHIFT		20u
+/* After this long, counting starts anew, so that it never overflows. */
+#define EPOCH_NS	(1ull << 42)
+/* A change of bandwidth by less than this part changes no promise. */
+#define RERATE		8u
+
+static struct qos_demand *demand_of(struct qos_node *node)
+{
+	return (struct qos_demand *)((uintptr_t)node - offsetof(struct qos_demand, node));
+}
+
+static struct qos_demand *at(const struct qos_tree *tree, s64 link)
+{
+	struct qos_node *node = qos_tree_at(tree, link);
+
+	return node ? demand_of(node) : NULL;
+}
+
+static void sum_up(const struct qos_tree *tree, struct qos_node *node)
+{
+	struct qos_demand *demand = demand_of(node);
+	struct qos_demand *left = at(tree, node->left), *right = at(tree, node->right);
+	u64 before = (left ? left->sum : 0) + demand->bytes;
+
+	demand->sum = before;
+	demand->least = demand->room - (s64)before;
+	if (left && left->least < demand->least)
+		demand->least = left->least;
+	if (!right)
+		return;
+	demand->sum += right->sum;
+	if (right->least - (s64)before < demand->least)
+		demand->least = right->least - (s64)before;
+}
+
+/* Bytes that a port can promise from its epoch to a moment. */
+static s64 room_until(const struct qos_port *port, u64 time)
+{
+	u64 ns = qos_before(port->epoch, time) ? time - port->epoch : 0;
+
+	return (s64)(port->rate * (ns >> SHIFT) + (port->rate * (ns & ((1u << SHIFT) - 1)) >> SHIFT));
+}
+
+/* The first moment at which it can have promised so much. */
+static u64 time_for(const struct qos_port *port, u64 bytes)
+{
+	return port->epoch + (bytes / port->rate << SHIFT) +
+	       ((bytes % port->rate << SHIFT) + port->rate - 1) / port->rate + 1;
+}
+
+static s64 used_up(const struct qos_port *port, u64 now)
+{
+	return room_until(port, now) + (s64)port->burst;
+}
+
+static u64 promisable(const struct qos_port *port)
+{
+	return port->rated * QOS_PROMISE / 1024;
+}
+
+/* From a new start, or at a new rate. */
+static void recount(struct qos_port *port, u64 epoch)
+{
+	u64 rest = promisable(port);
+	struct qos_node *node;
+
+	rest -= rest < port->reserved ? rest : port->reserved;
+	port->rate = (rest << SHIFT) / NS_PER_S + 1;
+	port->epoch = epoch;
+	for (node = qos_tree_first(&port->demand); node; node = qos_tree_next(&port->demand, node)) {
+		demand_of(node)->room = room_until(port, node->key);
+		qos_tree_changed(&port->demand, node, sum_up);
+	}
+}
+
+static void renew(struct qos_port *port, u64 now)
+{
+	if (qos_tree_empty(&port->demand))
+		port->epoch = now;
+	else if (now - port->epoch > EPOCH_NS)
+		recount(port, now);
+}
+
+void qos_port_rerate(struct qos_port *port, u64 now)
+{
+	u64 change = port->bandwidth > port->rated ? port->bandwidth - port->rated :
+						     port->rated - port->bandwidth;
+
+	if (change <= port->rated / RERATE)
+		return;
+	port->rated = port->bandwidth;
+	recount(port, now);
+}
+
+u64 qos_rate(const struct qos_params *params)
+{
+	return params->period ? params->budget * NS_PER_S / params->period : 0;
+}
+
+u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now)
+{
+	struct qos_port *port = &ports->port[index];
+	const struct qos_demand *root;
+
+	port->reserved += rate;
+	port->burst += burst;
+	recount(port, now);
+	root = at(&port->demand, port->demand.root);
+	if (port->reserved <= promisable(port) && (!root || root->least >= used_up(port, now)))
+		return QOS_OK;
+	qos_unreserve(ports, index, rate, burst, now);
+	return index & 1 ? QOS_FULL_IN : QOS_FULL_OUT;
+}
+
+void qos_unreserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now)
+{
+	struct qos_port *port = &ports->port[index];
+
+	port->reserved -= rate;
+	port->burst -= burst;
+	recount(port, now);
+}
+
+/*
+ * The earliest deadline at which so many bytes fit. Promises due from then on
+ * get as many bytes less, so it lies after the last one that cannot spare them.
+ * Those after it can, which is to say that the bytes fit before any of them.
+ */
+static u64 earliest_at(const struct qos_port *port, u64 bytes, u64 now)
+{
+	s64 used = used_up(port, now), need = used + (s64)bytes;
+	const struct qos_demand *demand = at(&port->demand, port->demand.root);
+	u64 before = 0, prefix = 0, last = now, time;
+
+	while (demand) {
+		const struct qos_demand *left = at(&port->demand, demand->node.left);
+		const struct qos_demand *right = at(&port->demand, demand->node.right);
+		u64 here = before + (left ? left->sum : 0) + demand->bytes;
+
+		if (right && right->least - (s64)here < need) {
+			before = here;
+			demand = right;
+		} else if (demand->room - (s64)here < need) {
+			last = demand->node.key;
+			prefix = here;
+			break;
+		} else {
+			demand = left;
+		}
+	}
+	time = time_for(port, (u64)used + prefix + bytes);
+	return qos_before(last, time) ? time : last + 1;
+}
+
+static void hold(struct qos_ports *ports, struct qos_demand *demand, u64 deadline)
+{
+	struct qos_port *port = &ports->port[demand->port];
+
+	demand->room = room_until(port, deadline);
+	demand->held = 1;
+	port->promised += demand->bytes;
+	qos_tree_add(&port->demand, &demand->node, deadline, sum_up);
+}
+
+/* Why a transfer cannot be promised at one of its ports, and from when on it could. */
+static u32 refuse(struct qos_port *port, const struct qos_demand *demand, u64 held, u32 share,
+		  u64 deadline, u64 now, u64 *from)
+{
+	u64 fair = port->rate * share / 1024 + 1;
+	u64 alone = now + time_for(port, port->burst + demand->bytes) - port->epoch;
+	u64 own = now + (((held + demand->bytes) / fair + 1) << SHIFT);
+
+	renew(port, now);
+	*from = earliest_at(port, demand->bytes, now);
+	if (share < 1024 && qos_before(*from, own))
+		*from = own;
+	if (!qos_before(deadline, *from))
+		return QOS_OK;
+	if (qos_before(deadline, alone))
+		return QOS_LATE;
+	if (share < 1024 && *from == own)
+		return QOS_SHARE;
+	return demand->port & 1 ? QOS_FULL_IN : QOS_FULL_OUT;
+}
+
+u32 qos_admit(struct qos_ports *ports, struct qos_demand *demands, u32 count, const u64 *held,
+	      u32 share, u64 deadline, u64 now, u64 *earliest)
+{
+	u32 i, reason = QOS_OK;
+
+	*earliest = 0;
+	for (i = 0; i < count; i++) {
+		u64 from;
+		u32 why = refuse(&ports->port[demands[i].port], &demands[i], held[i], share,
+				 deadline, now, &from);
+
+		reason = reason ? reason : why;
+		if (!*earliest || qos_before(*earliest, from))
+			*earliest = from;
+	}
+	if (qos_before(now + QOS_HORIZON, *earliest))
+		*earliest = 0;
+	if (!qos_before(now, deadline))
+		reason = QOS_LATE;
+	else if (qos_before(now + QOS_HORIZON, deadline))
+		reason = QOS_FAR;
+	for (i = 0; !reason && i < count; i++)
+		hold(ports, &demands[i], deadline);
+	return reason;
+}
+
+void qos_demand_moved(struct qos_ports *ports, struct qos_demand *demand, u64 bytes)
+{
+	struct qos_port *port = &ports->port[demand->port];
+
+	if (!demand->held)
+		return;
+	bytes = bytes < demand->bytes ? bytes : demand->bytes;
+	demand->bytes -= bytes;
+	port->promised -= bytes;
+	qos_tree_changed(&port->demand, &demand->node, sum_up);
+}
+
+void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand)
+{
+	struct qos_port *port = &ports->port[demand->port];
+
+	if (!demand->held)
+		return;
+	demand->held = 0;
+	port->promised -= demand->bytes;
+	qos_tree_remove(&port->demand, &demand->node, sum_up);
+}
+
+void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline)
+{
+	if (demand->held)
+		hold(ports, demand, deadline);
+}

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Room at the ports. A window needs room at the port it reads from and at the
+ * one it writes to, and is granted both or none, so nobody waits with a port in
+ * his hand. A waiter that is first at both keeps the one with room free until
+ * the other has some too; else those that need only one would pass it for ever.
+ *
+ * All bytes in flight at a port stay within its window, which is what the
+ * latency class has to wait for: long enough that the cost of a window is
+ * small beside its bytes, and else as short as the slack asks.
+ */
+#include "qos.h"
+
+#define SCALE		1024u	/* as in qos.c */
+#define NS_PER_S	1000000000ull
+/* Windows that a flow may be behind its port's clock and still catch up. */
+#define LAG		4u
+/* Windows that the meter remembers, and that pass between fits. */
+#define METER_DEPTH	128u
+#define METER_STEP	16u
+#define METER_MAX_NS	(1ull << 26)
+/* A window that took this many times longer than expected was interrupted. */
+#define METER_OUTLIER	8u
+/* Overheads that a window is to be worth. */
+#define WORTH		8u
+
+static u64 least(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+u64 qos_bytes_in(u64 rate, u64 ns)
+{
+	/* Both fit: rates are below 2^42, times below 2^36. */
+	return rate / 1000 * (ns / 1000) / 1000 + rate / 1000 * (ns % 1000) / 1000000;
+}
+
+static u64 ns_for(u64 rate, u64 kib)
+{
+	return kib * (1024 * NS_PER_S) / rate;
+}
+
+static void size_window(struct qos_port *port)
+{
+	u64 window = qos_bytes_in(port->bandwidth, port->slack / 2);
+	u64 worth = qos_bytes_in(port->bandwidth, WORTH * port->overhead);
+
+	window = window > worth ? window : worth;
+	window = least(window, QOS_MAX_WINDOW);
+	port->window = (window > QOS_MIN_WINDOW ? window : QOS_MIN_WINDOW) & ~(u64)4095;
+}
+
+/* The least squares line through the windows' times over their sizes. */
+static void fit(struct qos_port *port, u64 now)
+{
+	const struct qos_meter *m = &port->meter;
+	u64 spread = m->n * m->xx - m->x * m->x, rate = 0, bare;
+
+	if (spread > m->n * m->xx / 64 && m->n * m->xy > m->x * m->y)
+		/* KiB a ns, times 2^20. */
+		rate = (spread << 20) / (m->n * m->xy - m->x * m->y);
+	if (rate) {
+		port->bandwidth = least(rate * 976562 + rate / 2, QOS_MAX_RATE);
+		bare = ns_for(port->bandwidth, m->x);
+		port->overhead = m->y > bare ? (m->y - bare) / m->n : 0;
+	} else {
+		/* All of a size: what they cost beside their bytes is as before. */
+		bare = m->y - least(m->y / 2, m->n * port->overhead);
+		port->bandwidth = least(m->x * (1024 * NS_PER_S) / (bare + !bare), QOS_MAX_RATE);
+	}
+	port->bandwidth += !port->bandwidth;
+	size_window(port);
+	qos_port_rerate(port, now);
+}
+
+static void measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
+{
+	struct qos_meter *m = &port->meter;
+	u64 x = (bytes + 1023) / 1024, y, expected;
+
+	/* With several in flight the port worked on this one from the end of the last. */
+	since = qos_before(since, port->last) ? port->last : since;
+	port->last = now;
+	y = qos_before(since, now) ? now - since : 1;
+	expected = port->overhead + ns_for(port->bandwidth, x);
+	if (m->n)
+		y = least(y, METER_OUTLIER * expected + 1);
+	y = least(y, METER_MAX_NS);
+	if (m->n == METER_DEPTH) {
+		m->n /= 2;
+		m->x /= 2;
+		m->y /= 2;
+		m->xx /= 2;
+		m->xy /= 2;
+	}
+	m->n++;
+	m->x += x;
+	m->y += y;
+	m->xx += x * x;
+	m->xy += x * y;
+	if (++m->fresh < METER_STEP)
+		return;
+	m->fresh = 0;
+	fit(port, now);
+}
+
+void qos_port_init(struct qos_port *port, u64 bandwidth, u64 slack, u32 policy)
+{
+	*port = (struct qos_port){
+		.bandwidth = bandwidth ? least(bandwidth, QOS_MAX_RATE) : QOS_GUESS,
+		.slack = slack,
+		.policy = policy,
+	};
+	size_window(port);
+	qos_port_rerate(port, 0);
+}
+
+void qos_port_tune(struct qos_port *port, u64 slack, u32 policy)
+{
+	port->slack = slack;
+	port->policy = policy;
+	size_window(port);
+}
+
+static struct qos_port *port_of(const struct qos_ports *ports, const struct qos_ask *ask, u32 side)
+{
+	return ask->port[side] < ports->count ? &ports->port[ask->port[side]] : NULL;
+}
+
+static u32 side_of(const struct qos_ports *ports, const struct qos_port *port)
+{
+	return (u32)(port - ports->port) & 1;
+}
+
+static struct qos_ask *ask_of(struct qos_node *node, u32 side)
+{
+	return (struct qos_ask *)((uintptr_t)(node - side) - offsetof(struct qos_ask, node));
+}
+
+static struct qos_visitor *visitor_of(struct qos_ask *ask)
+{
+	return (struct qos_visitor *)((uintptr_t)(ask - ask->index) -
+				      offsetof(struct qos_visitor, asks));
+}
+
+static void mark(struct qos_ports *ports, struct qos_port *port)
+{
+	u32 self;
+
+	if (!port || port->dirty)
+		return;
+	self = (u32)(port - ports->port) + 1;
+	port->dirty = ports->dirty ? ports->dirty : self;
+	ports->dirty = self;
+}
+
+static void unmark(struct qos_ports *ports, struct qos_port *port)
+{
+	u32 self = (u32)(port - ports->port) + 1;
+
+	ports->dirty = port->dirty == self ? 0 : port->dirty;
+	port->dirty = 0;
+}
+
+static bool fits(const struct qos_port *port, const struct qos_ask *ask)
+{
+	return !port || !port->inflight || port->inflight + ask->bytes <= port->window;
+}
+
+/* The ranks of a port in the order in which they go now; bulk may have its floor to get. */
+static u32 nth_rank(const struct qos_port *port, u32 n)
+{
+	if (port->owed < QOS_FLOOR_STEP || n > QOS_RANK_BULK)
+		return n;
+	return n ? n - 1 : QOS_RANK_BULK;
+}
+
+/* The waiter after @node at a port, the first one after NULL; *n counts ranks. */
+static struct qos_node *after(const struct qos_port *port, const struct qos_node *node, u32 *n)
+{
+	struct qos_node *next = NULL;
+
+	if (node) {
+		next = qos_tree_next(&port->waiting[nth_rank(port, *n)], node);
+		if (next)
+			return next;
+		++*n;
+	}
+	for (; *n < QOS_RANKS; ++*n) {
+		next = qos_tree_first(&port->waiting[nth_rank(port, *n)]);
+		if (next)
+			break;
+	}
+	return next;
+}
+
+static struct qos_ask *first(const struct qos_ports *ports, const struct qos_port *port)
+{
+	u32 n = 0;
+	struct qos_node *node = after(port, NULL, &n);
+
+	return node ? ask_of(node, side_of(ports, port)) : NULL;
+}
+
+/* Whether somebody before @ask is to have the port's room, though he cannot take it yet. */
+static bool kept_from(const struct qos_ports *ports, const struct qos_port *port,
+		      const struct qos_ask *ask)
+{
+	struct qos_ask *best = first(ports, port);
+	struct qos_port *other;
+
+	if (!best || best == ask)
+		return false;
+	if (!fits(port, best))
+		return true;
+	other = port_of(ports, best, !side_of(ports, port));
+	return !fits(other, best) && first(ports, other) == best;
+}
+
+/* Who is to have the room at a port, NULL for nobody now. */
+static struct qos_ask *choose(const struct qos_ports *ports, const struct qos_port *port)
+{
+	u32 side = side_of(ports, port), n = 0, looks;
+	struct qos_node *node = NULL;
+
+	for (looks = 0; looks < QOS_LOOKS; looks++) {
+		struct qos_port *other;
+		struct qos_ask *ask;
+
+		node = after(port, node, &n);
+		if (!node)
+			return NULL;
+		ask = ask_of(node, side);
+		if (!fits(port, ask))
+			return NULL;
+		other = port_of(ports, ask, !side);
+		if (!other || (fits(other, ask) && !kept_from(ports, other, ask)))
+			return ask;
+		if (!looks && !fits(other, ask) && first(ports, other) == ask)
+			return NULL;
+	}
+	return NULL;
+}
+
+static void leave(struct qos_ports *ports, struct qos_ask *ask)
+{
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (!port)
+			continue;
+		qos_tree_remove(&port->waiting[ask->rank], &ask->node[side], NULL);
+		mark(ports, port);
+	}
+	ask->waits = 0;
+}
+
+static bool bulk_waits(const struct qos_port *port)
+{
+	return !qos_tree_empty(&port->waiting[QOS_RANK_BULK]);
+}
+
+static void charge(struct qos_port *port, const struct qos_ask *ask, u32 side)
+{
+	port->inflight += ask->bytes;
+	if (port->policy != QOS_HYBRID)
+		return;
+	if (ask->rank >= QOS_RANK_BULK) {
+		if (qos_before(port->clock, ask->node[side].key))
+			port->clock = ask->node[side].key;
+		if (ask->rank == QOS_RANK_BULK)
+			port->owed -= least(ask->bytes, port->owed);
+	} else if (bulk_waits(port)) {
+		port->owed += ask->bytes * QOS_FLOOR / 1024;
+	}
+}
+
+static void grant(struct qos_ports *ports, struct qos_ask *ask)
+{
+	struct qos_visitor *visitor = visitor_of(ask);
+	u32 side;
+
+	qos_withdraw(ports, visitor);
+	for (side = 0; side < 2; side++)
+		if (port_of(ports, ask, side))
+			charge(port_of(ports, ask, side), ask, side);
+	visitor->granted = ask->index + 1;
+}
+
+void qos_withdraw(struct qos_ports *ports, struct qos_visitor *visitor)
+{
+	u32 i;
+
+	for (i = 0; i < visitor->count; i++)
+		if (visitor->asks[i].waits)
+			leave(ports, &visitor->asks[i]);
+	visitor->count = 0;
+}
+
+struct qos_visitor *qos_settle(struct qos_ports *ports)
+{
+	while (ports->dirty) {
+		struct qos_port *port = &ports->port[ports->dirty - 1];
+		struct qos_ask *ask = choose(ports, port);
+
+		if (ask) {
+			grant(ports, ask);
+			return visitor_of(ask);
+		}
+		unmark(ports, port);
+	}
+	return NULL;
+}
+
+const struct qos_ask *qos_granted(const struct qos_visitor *visitor)
+{
+	return visitor->granted ? &visitor->asks[visitor->granted - 1] : NULL;
+}
+
+static u64 key(const struct qos_port *port, const struct qos_flow *flow, u32 index, u32 side)
+{
+	const struct qos_share *share = &flow->share[side];
+	u64 back = LAG * port->window * SCALE / flow->head.weight;
+
+	if (port->policy != QOS_HYBRID || flow->rank < QOS_RANK_BULK)
+		return flow->node.key;
+	/* Where it comes from another port it brings the debt of its last window. */
+	if (share->port != index)
+		return port->clock + share->step;
+	return qos_before(share->tag, port->clock - back) ? port->clock - back : share->tag;
+}
+
+bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct qos_rq *rq,
+	     const struct qos_flow *flow, u32 out, u32 in, u64 bytes)
+{
+	struct qos_ask *ask = &visitor->asks[visitor->count];
+	u32 side;
+
+	if (visitor->granted || visitor->count == QOS_ASKS)
+		return false;
+	*ask = (struct qos_ask){
+		.port = { out, in }, .rank = flow->rank, .lane = flow->head.lane,
+		.bytes = least(least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
+		.index = visitor->count++,
+	};
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (!port)
+			continue;
+		ask->bytes = least(ask->bytes, port->window / 2);
+		/* Who was first here may have kept its other port free. */
+		if (first(ports, port))
+			mark(ports, port_of(ports, first(ports, port), !side));
+	}
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (!port)
+			continue;
+		qos_tree_add(&port->waiting[ask->rank], &ask->node[side],
+			     key(port, flow, ask->port[side], side), NULL);
+		mark(ports, port);
+		ask->waits = 1;
+	}
+	if (!ask->waits)
+		grant(ports, ask);
+	return true;
+}
+
+void qos_begin(struct qos_visitor *visitor, u64 now)
+{
+	visitor->since = now;
+}
+
+static void place(struct qos_flow *flow, const struct qos_ask *ask, u32 side, u64 bytes)
+{
+	u64 step = bytes * SCALE / flow->head.weight;
+
+	flow->share[side] = (struct qos_share){
+		.port = ask->port[side], .tag = ask->node[side].key + step, .step = step,
+	};
+}
+
+void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_flow *flow,
+	      u64 bytes, u64 now)
+{
+	const struct qos_ask *ask = qos_granted(visitor);
+	u32 side;
+
+	if (!ask)
+		return;
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (!port)
+			continue;
+		port->inflight -= least(ask->bytes, port->inflight);
+		if (bytes)
+			measure(port, bytes, visitor->since, now);
+		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)
+			place(flow, ask, side, bytes);
+		mark(ports, port);
+	}
+	visitor->granted = 0;
+}
+
+void qos_port_reset(struct qos_port *port)
+{
+	u32 rank;
+
+	for (rank = 0; rank < QOS_RANKS; rank++)
+		port->waiting[rank].root = 0;
+	port->demand.root = 0;
+	port->inflight = 0;
+	port->promised = 0;
+	port->reserved = 0;
+	port->burst = 0;
+	port->dirty = 0;
+}
+
+void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor)
+{
+	const struct qos_ask *granted = qos_granted(visitor);
+	u32 i, side;
+
+	for (side = 0; side < 2; side++)
+		if (granted && port_of(ports, granted, side))
+			port_of(ports, granted, side)->inflight += granted->bytes;
+	for (i = 0; i < visitor->count; i++) {
+		struct qos_ask *ask = &visitor->asks[i];
+
+		for (side = 0; ask->waits && side < 2; side++) {
+			struct qos_port *port = port_of(ports, ask, side);
+
+			if (!port)
+				continue;
+			qos_tree_add(&port->waiting[ask->rank], &ask->node[side],
+				     ask->node[side].key, NULL);
+			mark(ports, port);
+		}
+	}
+}
