@@ -22,16 +22,19 @@ KERNEL  := $(if $(KDIR),local,debian)
 
 WARN    := -Wall -Wextra -Werror
 DEPS    := libdrm libxxhash json-c
-npool_cflags = -std=gnu11 $(WARN) -fvisibility=hidden -Ilibaccel/include -Ilibaccel -Iuapi \
+npool_cflags = -std=gnu11 $(WARN) -fvisibility=hidden -Ilibaccel/include -Ilibaccel -Iuapi -Idriver \
 	   -D_GNU_SOURCE -DACCEL_VERSION='"$(VERSION)"' -pthread -MMD -MP
 npool_cflags += $(shell pkg-config --cflags $(DEPS) 2>/dev/null)
 LIBS    = $(shell pkg-config --libs libdrm libxxhash 2>/dev/null) -pthread -lm
 TOOLLIBS = $(shell pkg-config --libs json-c 2>/dev/null)
 
-lib_src  := $(sort $(wildcard libaccel/*.c libaccel/*/*.c))
+# The arbiter is the driver's.
+lib_src  := $(sort $(wildcard libaccel/*.c libaccel/*/*.c driver/qos*.c))
 lib_obj  := $(lib_src:%.c=$(B)/obj/%.o)
 tool_src := $(sort $(wildcard tools/*.c))
 tool_obj := $(tool_src:%.c=$(B)/obj/%.o)
+sim_src  := $(sort $(wildcard tools/qos-sim/*.c))
+sim_obj  := $(sim_src:%.c=$(B)/obj/%.o)
 # Every tests/*/NAME.c is a program of its own; what they share is in tests/*.h.
 test_src := $(sort $(wildcard tests/host/*.c tests/conformance/*.c tests/driver/*.c \
 	      tests/tools/helper/*.c))
@@ -51,14 +54,14 @@ help:
 #: make bench		speed against peers on this machine
 #: make bench-uml		speed of the driver in user-mode Linux
 #: make bench-vm		what the driver's calls cost, in the VM
-#: make all		build/libaccel.so, build/libaccel.a, build/accelctl
+#: make all		build/libaccel.so, build/libaccel.a, build/accelctl, build/qos-sim
 #: make module		build/npool.ko and build/npool_sim.ko; KDIR=/lib/modules/... for a kernel of yours
 #: make tests		the test programs
 #: make install		DESTDIR= PREFIX= LIBDIR= INCDIR= MANDIR=
 #: make clean		removes build/, not what is cached in ~/.cache/npool
 
 lib: $(B)/libaccel.a $(B)/libaccel.so
-tools: $(B)/accelctl
+tools: $(B)/accelctl $(if $(sim_src),$(B)/qos-sim)
 tests: $(test_bin)
 
 # What was built with other flags is built again.
@@ -82,6 +85,9 @@ $(B)/libaccel.so: $(lib_obj) libaccel/libaccel.map
 		$(lib_obj) $(LIBS) -o $@
 
 $(B)/accelctl: $(tool_obj) $(B)/libaccel.a
+	$(CC) $(CFLAGS) $^ $(LIBS) $(TOOLLIBS) -o $@
+
+$(B)/qos-sim: $(sim_obj) $(B)/libaccel.a
 	$(CC) $(CFLAGS) $^ $(LIBS) $(TOOLLIBS) -o $@
 
 $(B)/tests/%: tests/%.c $(B)/libaccel.a $(B)/flags | $(KSELFTEST)/kselftest_harness.h
@@ -148,7 +154,7 @@ install: all
 clean:
 	rm -rf build
 
--include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(test_bin:=.d) $(wildcard $(B)/tests/bench/*.d)
+-include $(lib_obj:.o=.d) $(tool_obj:.o=.d) $(sim_obj:.o=.d) $(test_bin:=.d) $(wildcard $(B)/tests/bench/*.d)
 
 .PHONY: all help lib tools tests module demo check check-host check-vm check-debug lint bench \
 	bench-uml bench-vm install clean FORCE
