@@ -103,6 +103,9 @@ static void put(struct qos_rq *rq, struct qos_flow *flow, u64 now)
 
 	if (rq->policy == QOS_HYBRID) {
 		flow->rank = hybrid_rank(flow, now);
+		/* What it was served ahead of bulk, or while it was idle, gives it no claim. */
+		if (flow->rank >= QOS_RANK_BULK && qos_before(flow->tag, rq->clock))
+			flow->tag = rq->clock;
 		key = hybrid_key(flow);
 	} else if (rq->policy == QOS_FIFO) {
 		flow->rank = QOS_RANK_BULK;
@@ -143,8 +146,6 @@ static void wake_server(struct qos_flow *flow, u64 now)
 void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now)
 {
 	flow->head = *head;
-	if (qos_before(flow->tag, rq->clock))
-		flow->tag = rq->clock;
 	wake_server(flow, now);
 	put(rq, flow, now);
 }

@@ -291,7 +291,7 @@ struct qos_ask {
  * @asks: what it waits for
  * @count: how many of them
  * @granted: 1 + the ask that it may move now, 0 for none
- * @since: when it began to move
+ * @since: when it turned to its next window
  */
 struct qos_visitor {
 	struct qos_ask asks[QOS_ASKS];
@@ -387,7 +387,12 @@ struct qos_visitor *qos_settle(struct qos_ports *ports);
 const struct qos_ask *qos_granted(const struct qos_visitor *visitor);
 /** qos_withdraw() - it waits for nothing any more; what it was granted it keeps */
 void qos_withdraw(struct qos_ports *ports, struct qos_visitor *visitor);
-/** qos_begin() - the window that was granted begins */
+/**
+ * qos_begin() - the engine turns to its next window
+ *
+ * Before it asks, so that what a window costs beside its bytes counts; or when
+ * it wakes, if it had nothing to ask for.
+ */
 void qos_begin(struct qos_visitor *visitor, u64 now);
 /** qos_done() - it ended, @bytes of it moved; @flow is told, NULL if there is none any more */
 void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_flow *flow,
