@@ -33,6 +33,7 @@ extern "C" {
 #define DRM_NPOOL_WAIT		0x06
 #define DRM_NPOOL_SET_QUOTA	0x07
 #define DRM_NPOOL_NPU_CTL	0x08
+#define DRM_NPOOL_QOS_CTL	0x09
 
 /** define DRM_NPOOL_NAME_LEN - Bytes of a name, the terminating zero included */
 #define DRM_NPOOL_NAME_LEN	32
@@ -50,6 +51,15 @@ enum drm_npool_topic {
 	 * open file whose number is in &drm_npool_query.id, 0 for the caller's
 	 */
 	DRM_NPOOL_TOPIC_CLIENT = 3,
+	/** @DRM_NPOOL_TOPIC_QOS: one &struct drm_npool_qos_info */
+	DRM_NPOOL_TOPIC_QOS = 4,
+	/** @DRM_NPOOL_TOPIC_PORTS: two &struct drm_npool_port_info per member, by id and side */
+	DRM_NPOOL_TOPIC_PORTS = 5,
+	/**
+	 * @DRM_NPOOL_TOPIC_CLASSES: %DRM_NPOOL_CLASSES &struct
+	 * drm_npool_class_stats per member, by id and class
+	 */
+	DRM_NPOOL_TOPIC_CLASSES = 6,
 };
 
 /** struct drm_npool_query - Reads an array of items of one topic */
@@ -237,21 +247,76 @@ struct drm_npool_bo_info {
 	__u32 placement;
 };
 
+/** enum drm_npool_class - What a queue or a submit is for */
+enum drm_npool_class {
+	/**
+	 * @DRM_NPOOL_CLASS_BULK: shares, by weight, what the others leave, and
+	 * one part in twenty whatever they do
+	 */
+	DRM_NPOOL_CLASS_BULK = 0,
+	/** @DRM_NPOOL_CLASS_CONTROL: before all others, within its reservation */
+	DRM_NPOOL_CLASS_CONTROL = 1,
+	/**
+	 * @DRM_NPOOL_CLASS_LATENCY: next, within its reservation; what goes
+	 * beyond it is served as bulk
+	 */
+	DRM_NPOOL_CLASS_LATENCY = 2,
+	/**
+	 * @DRM_NPOOL_CLASS_DEADLINE: submits with a deadline, which are admitted
+	 * only if they can be done by then; a late one is served as bulk
+	 */
+	DRM_NPOOL_CLASS_DEADLINE = 3,
+	/** @DRM_NPOOL_CLASS_SCRUB: when nobody else has anything to move */
+	DRM_NPOOL_CLASS_SCRUB = 4,
+};
+
+/** define DRM_NPOOL_CLASSES - Number of classes */
+#define DRM_NPOOL_CLASSES	5
+
+/** define DRM_NPOOL_MAX_WEIGHT - Most weight of a queue or submit */
+#define DRM_NPOOL_MAX_WEIGHT	1024
+/** define DRM_NPOOL_WEIGHT - Weight of one that says nothing */
+#define DRM_NPOOL_WEIGHT	64
+
+/** define DRM_NPOOL_QUEUE_SRC - The reservation holds only where src is read from */
+#define DRM_NPOOL_QUEUE_SRC	0x1
+/** define DRM_NPOOL_QUEUE_DST - The reservation holds only where dst is written to */
+#define DRM_NPOOL_QUEUE_DST	0x2
+
 /**
  * struct drm_npool_queue_create - Makes a queue on one NPU's copy engine
  *
- * Submits of one queue run in order; queues run beside each other. Errors
- * beside the general ones: %ENODEV the NPU is dead, %EMFILE too many queues.
+ * Submits of one queue run in order; queues run beside each other.
+ *
+ * Control and latency need a reservation: @budget bytes in each @period_ns, at the
+ * port of each NPU that is read from and written to. Reservations need
+ * CAP_SYS_ADMIN or a right that was given to the file, %DRM_NPOOL_QOS_GRANT.
+ *
+ * Errors beside the general ones: %ENODEV the NPU is dead, %EMFILE too many
+ * queues, %EPERM no right to reserve that much, %EBUSY a port has promised too
+ * much already.
  */
 struct drm_npool_queue_create {
 	/** @npu: in, whose engine */
 	__u32 npu;
-	/** @flags: in, must be zero */
+	/** @flags: in, DRM_NPOOL_QUEUE_* */
 	__u32 flags;
 	/** @queue: out, a number of this open file, never zero */
 	__u32 queue;
 	/** @pad: must be zero */
 	__u32 pad;
+	/** @class_id: in, an &enum drm_npool_class */
+	__u32 class_id;
+	/** @weight: in, up to %DRM_NPOOL_MAX_WEIGHT; 0 for %DRM_NPOOL_WEIGHT */
+	__u32 weight;
+	/** @budget: in, for control and latency 1 byte to 4 GiB, else zero */
+	__u64 budget;
+	/** @period_ns: in, for control and latency 10 us to 1 s, else zero */
+	__u64 period_ns;
+	/** @src: in, an NPU with %DRM_NPOOL_QUEUE_SRC, else zero */
+	__u32 src;
+	/** @dst: in, an NPU with %DRM_NPOOL_QUEUE_DST, else zero */
+	__u32 dst;
 };
 
 /** struct drm_npool_queue_destroy - Ends a queue; unfinished submits end with %ECANCELED */
@@ -313,6 +378,31 @@ struct drm_npool_sync {
 	__u64 point;
 };
 
+/** define DRM_NPOOL_SUBMIT_CLASS - @class_id and @weight of the submit hold, not the queue's */
+#define DRM_NPOOL_SUBMIT_CLASS	0x1
+/** define DRM_NPOOL_SUBMIT_ANYWAY - If its deadline cannot be promised, run it as bulk */
+#define DRM_NPOOL_SUBMIT_ANYWAY	0x2
+
+/** enum drm_npool_reason - Why something is not promised */
+enum drm_npool_reason {
+	/** @DRM_NPOOL_REASON_NONE: it is, or nothing was asked for */
+	DRM_NPOOL_REASON_NONE = 0,
+	/** @DRM_NPOOL_REASON_LATE: the deadline has passed, or the bytes alone take longer */
+	DRM_NPOOL_REASON_LATE = 1,
+	/** @DRM_NPOOL_REASON_SRC: an NPU that is read from has promised too much */
+	DRM_NPOOL_REASON_SRC = 2,
+	/** @DRM_NPOOL_REASON_DST: an NPU that is written to has promised too much */
+	DRM_NPOOL_REASON_DST = 3,
+	/** @DRM_NPOOL_REASON_FAR: the deadline is more than a minute away */
+	DRM_NPOOL_REASON_FAR = 4,
+	/** @DRM_NPOOL_REASON_SHARE: the file has what one file can have of an NPU's promises */
+	DRM_NPOOL_REASON_SHARE = 5,
+	/** @DRM_NPOOL_REASON_ORDER: what goes before it in its queue has a later deadline or none */
+	DRM_NPOOL_REASON_ORDER = 6,
+	/** @DRM_NPOOL_REASON_WIDE: it touches more than 16 NPUs */
+	DRM_NPOOL_REASON_WIDE = 7,
+};
+
 /**
  * struct drm_npool_submit - Queues operations
  *
@@ -323,13 +413,21 @@ struct drm_npool_sync {
  * %EINVAL. The first operation that fails ends its submit; later submits of the
  * queue run. No operation at all is a way to join timelines.
  *
- * Errors beside the general ones: %EBUSY the queue is full, %ENODEV the queue's
- * NPU is dead or a buffer is lost.
+ * A deadline on a submit of class deadline is a question: the submit is queued
+ * if it can be done by then beside all that is promised, from when its waits are
+ * reached. If not, the call fails with %EBUSY and tells @reason and @earliest_ns,
+ * the one case in which a failed call writes. A file without CAP_SYS_ADMIN can
+ * have half of what an NPU can promise. On other classes a deadline only tells
+ * what to count as missed.
+ *
+ * Errors beside the general ones: %EBUSY the queue is full, with @reason zero,
+ * or the deadline is refused; %ENODEV the queue's NPU is dead or a buffer is
+ * lost.
  */
 struct drm_npool_submit {
 	/** @queue: in */
 	__u32 queue;
-	/** @flags: in, must be zero */
+	/** @flags: in, DRM_NPOOL_SUBMIT_* */
 	__u32 flags;
 	/** @ops: in, user pointer to @op_count &struct drm_npool_op */
 	__u64 ops;
@@ -351,6 +449,21 @@ struct drm_npool_submit {
 	__u32 pad;
 	/** @seqno: out, number of this submit in its queue, from 1 without gaps */
 	__u64 seqno;
+	/** @deadline_ns: in, absolute time, 0 for none */
+	__u64 deadline_ns;
+	/** @earliest_ns: out, with @reason, the earliest deadline that would fit, 0 if none */
+	__u64 earliest_ns;
+	/**
+	 * @class_id: in, with %DRM_NPOOL_SUBMIT_CLASS an &enum drm_npool_class that
+	 * needs no reservation, or the queue's own; else zero
+	 */
+	__u32 class_id;
+	/** @weight: in, with %DRM_NPOOL_SUBMIT_CLASS as a queue's, 0 for the queue's; else zero */
+	__u32 weight;
+	/** @reason: out, an &enum drm_npool_reason */
+	__u32 reason;
+	/** @pad2: must be zero */
+	__u32 pad2;
 };
 
 /**
@@ -443,6 +556,110 @@ struct drm_npool_npu_ctl {
 	__u64 arg;
 };
 
+/** enum drm_npool_policy - How ports and engines are shared */
+enum drm_npool_policy {
+	/** @DRM_NPOOL_POLICY_HYBRID: as the classes say, in windows */
+	DRM_NPOOL_POLICY_HYBRID = 0,
+	/** @DRM_NPOOL_POLICY_FIFO: whole copies, in the order in which they are ready; to compare */
+	DRM_NPOOL_POLICY_FIFO = 1,
+	/** @DRM_NPOOL_POLICY_STRICT: whole copies by class; to compare */
+	DRM_NPOOL_POLICY_STRICT = 2,
+	/** @DRM_NPOOL_POLICY_STRICT_WINDOWS: by class in windows; to compare */
+	DRM_NPOOL_POLICY_STRICT_WINDOWS = 3,
+};
+
+/** struct drm_npool_qos_info - What holds for all ports of the pool */
+struct drm_npool_qos_info {
+	/** @policy: an &enum drm_npool_policy */
+	__u32 policy;
+	/** @pad: zero */
+	__u32 pad;
+	/** @slack_ns: what windows may make the latency class wait, which sizes them */
+	__u64 slack_ns;
+	/** @granted: rate, in bytes a second, that the caller's file may reserve without privilege */
+	__u64 granted;
+	/** @reserved: rate that it has reserved */
+	__u64 reserved;
+};
+
+/** struct drm_npool_port_info - One direction of a member's port */
+struct drm_npool_port_info {
+	/** @npu: as in &struct drm_npool_npu_info */
+	__u32 npu;
+	/** @side: 0 what is read from it, 1 what is written to it */
+	__u32 side;
+	/** @bandwidth: bytes a second, as measured, or claimed until then */
+	__u64 bandwidth;
+	/** @overhead_ns: what a window costs beside its bytes, as measured */
+	__u64 overhead_ns;
+	/** @window: most bytes in flight */
+	__u64 window;
+	/** @inflight: bytes in flight */
+	__u64 inflight;
+	/** @reserved: bytes a second promised to reservations */
+	__u64 reserved;
+	/** @promised: bytes promised to transfers with a deadline and not moved */
+	__u64 promised;
+};
+
+/**
+ * define DRM_NPOOL_BUCKETS - Buckets of a histogram of times
+ *
+ * Bucket 0 counts times below 128 ns. Bucket 1 + 4 i + j, j from 0 to 3, those
+ * from 2^(i + 5) (4 + j) ns to 2^(i + 5) (5 + j) ns; the last one all above.
+ */
+#define DRM_NPOOL_BUCKETS	128
+
+/** struct drm_npool_class_stats - What a member's engine has done for a class since it joined */
+struct drm_npool_class_stats {
+	/** @npu: as in &struct drm_npool_npu_info */
+	__u32 npu;
+	/** @class_id: an &enum drm_npool_class */
+	__u32 class_id;
+	/** @jobs: submits that ended, well or not */
+	__u64 jobs;
+	/** @bytes: moved */
+	__u64 bytes;
+	/** @windows: in which they were moved */
+	__u64 windows;
+	/** @missed: submits that ended after their deadline */
+	__u64 missed;
+	/** @demoted: submits that were for a time served as bulk: over budget, or late */
+	__u64 demoted;
+	/** @refused: submits whose deadline was not promised */
+	__u64 refused;
+	/** @queue_ns: histogram over submits that ran, from ready to first moved */
+	__u64 queue_ns[DRM_NPOOL_BUCKETS];
+	/** @service_ns: likewise, from first moved to ended */
+	__u64 service_ns[DRM_NPOOL_BUCKETS];
+};
+
+/** enum drm_npool_qos_action - What DRM_IOCTL_NPOOL_QOS_CTL does */
+enum drm_npool_qos_action {
+	/** @DRM_NPOOL_QOS_POLICY: value is an &enum drm_npool_policy */
+	DRM_NPOOL_QOS_POLICY = 0,
+	/** @DRM_NPOOL_QOS_SLACK: value is slack in nanoseconds, 1 us to 100 ms */
+	DRM_NPOOL_QOS_SLACK = 1,
+	/**
+	 * @DRM_NPOOL_QOS_GRANT: gives the file whose number is client the right to
+	 * reserve up to value bytes a second, 0 takes it back. What it has
+	 * reserved stays. %ENOENT there is no such file
+	 */
+	DRM_NPOOL_QOS_GRANT = 2,
+};
+
+/** struct drm_npool_qos_ctl - Changes how the pool is shared; needs CAP_SYS_ADMIN */
+struct drm_npool_qos_ctl {
+	/** @action: in, an &enum drm_npool_qos_action */
+	__u32 action;
+	/** @flags: in, must be zero */
+	__u32 flags;
+	/** @client: in, as @action says, else zero */
+	__u64 client;
+	/** @value: in, as @action says */
+	__u64 value;
+};
+
 #define DRM_IOCTL_NPOOL_QUERY \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_NPOOL_QUERY, struct drm_npool_query)
 #define DRM_IOCTL_NPOOL_BO_CREATE \
@@ -461,6 +678,8 @@ struct drm_npool_npu_ctl {
 	DRM_IOW(DRM_COMMAND_BASE + DRM_NPOOL_SET_QUOTA, struct drm_npool_set_quota)
 #define DRM_IOCTL_NPOOL_NPU_CTL \
 	DRM_IOW(DRM_COMMAND_BASE + DRM_NPOOL_NPU_CTL, struct drm_npool_npu_ctl)
+#define DRM_IOCTL_NPOOL_QOS_CTL \
+	DRM_IOW(DRM_COMMAND_BASE + DRM_NPOOL_QOS_CTL, struct drm_npool_qos_ctl)
 
 #if defined(__cplusplus)
 }
