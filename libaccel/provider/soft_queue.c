@@ -80,12 +80,15 @@ static int attach(struct soft_dev *dev, uint32_t id, struct soft_queue *queue)
 	return 0;
 }
 
-int soft_queue_create(struct accel_dev *base, uint32_t npu, struct accel_queue **queue)
+int soft_queue_create(struct accel_dev *base, uint32_t npu, const struct accel_queue_qos *qos,
+		      struct accel_queue **queue)
 {
 	struct soft_dev *dev = (struct soft_dev *)base;
 	struct soft_queue *new;
 	int err;
 
+	if (qos->class_id != ACCEL_CLASS_BULK)
+		return -EOPNOTSUPP;
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return -ENOMEM;
@@ -202,12 +205,17 @@ static int append(struct soft_queue *queue, struct soft_job *job)
 }
 
 int soft_queue_submit(struct accel_queue *base, const struct accel_submit *submit,
-		      uint64_t *seqno)
+		      const struct accel_submit_qos *qos, uint64_t *seqno,
+		      struct accel_admission *admission)
 {
 	struct soft_queue *queue = (struct soft_queue *)base;
 	struct soft_engine *engine = queue->engine;
 	struct soft_job *job;
 	int err;
+
+	if (qos->flags || qos->deadline_ns)
+		return -EOPNOTSUPP;
+	*admission = (struct accel_admission){ 0 };
 
 	err = soft_job_build(queue, submit, &job);
 	if (err)

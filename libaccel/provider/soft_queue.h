@@ -100,10 +100,12 @@ bool soft_move_lost(struct soft_buffer *buffer, uint32_t *fault);
 int64_t soft_model(struct soft_npu *npu, uint64_t bytes, uint64_t latency_ns);
 
 /* soft_queue.c */
-int soft_queue_create(struct accel_dev *dev, uint32_t npu, struct accel_queue **queue);
+int soft_queue_create(struct accel_dev *dev, uint32_t npu, const struct accel_queue_qos *qos,
+		      struct accel_queue **queue);
 void soft_queue_destroy(struct accel_queue *queue);
 int soft_queue_submit(struct accel_queue *queue, const struct accel_submit *submit,
-		      uint64_t *seqno);
+		      const struct accel_submit_qos *qos, uint64_t *seqno,
+		      struct accel_admission *admission);
 int soft_queue_wait(struct accel_queue *queue, uint64_t seqno, int64_t deadline_ns,
 		    struct accel_result *result);
 int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer *src,
