@@ -14,6 +14,8 @@
 
 /* Virtual bytes: a byte at weight 1 counts this much. */
 #define SCALE 1024u
+/* What a flow is taken to move when it joins others of its group that wait. */
+#define JOIN_BYTES (QOS_MAX_WINDOW / 2)
 
 bool qos_params_check(const struct qos_params *params)
 {
@@ -38,13 +40,23 @@ void qos_rq_init(struct qos_rq *rq, u32 policy)
 	*rq = (struct qos_rq){ .policy = policy };
 }
 
-void qos_flow_init(struct qos_flow *flow, const struct qos_params *params)
+void qos_group_init(struct qos_group *group)
 {
-	*flow = (struct qos_flow){
-		.params = *params,
-		.rank = QOS_RANKS,
+	*group = (struct qos_group){
 		.share = { { .port = QOS_NO_PORT }, { .port = QOS_NO_PORT } },
 	};
+}
+
+void qos_flow_init(struct qos_flow *flow, const struct qos_params *params)
+{
+	*flow = (struct qos_flow){ .params = *params, .rank = QOS_RANKS };
+	qos_group_init(&flow->own);
+	flow->group = &flow->own;
+}
+
+void qos_flow_join(struct qos_flow *flow, struct qos_group *group)
+{
+	flow->group = group;
 }
 
 static u32 class_rank(u32 class)
@@ -97,15 +109,33 @@ static u64 hybrid_key(const struct qos_flow *flow)
 	}
 }
 
-static void put(struct qos_rq *rq, struct qos_flow *flow, u64 now)
+/* Virtual time that a flow spends on so many bytes. */
+static u64 spent(const struct qos_flow *flow, u64 bytes, u64 flows)
+{
+	return bytes * SCALE / flow->head.weight * flows;
+}
+
+/*
+ * What it was served ahead of bulk, or while it was idle, gives a flow no claim.
+ * A crowd that comes lines up behind each other, or each would be next at once.
+ */
+static void line_up(const struct qos_rq *rq, struct qos_flow *flow, bool comes)
+{
+	struct qos_group *group = flow->group;
+
+	if (qos_before(flow->tag, rq->clock))
+		flow->tag = rq->clock + (comes ? spent(flow, JOIN_BYTES, group->bulk) : 0);
+	group->bulk++;
+}
+
+static void put(struct qos_rq *rq, struct qos_flow *flow, bool comes, u64 now)
 {
 	u64 key = flow->head.since;
 
 	if (rq->policy == QOS_HYBRID) {
 		flow->rank = hybrid_rank(flow, now);
-		/* What it was served ahead of bulk, or while it was idle, gives it no claim. */
-		if (flow->rank >= QOS_RANK_BULK && qos_before(flow->tag, rq->clock))
-			flow->tag = rq->clock;
+		if (flow->rank >= QOS_RANK_BULK)
+			line_up(rq, flow, comes);
 		key = hybrid_key(flow);
 	} else if (rq->policy == QOS_FIFO) {
 		flow->rank = QOS_RANK_BULK;
@@ -122,6 +152,8 @@ static void take(struct qos_rq *rq, struct qos_flow *flow)
 	u32 rank;
 
 	qos_tree_remove(&lane[flow->rank], &flow->node, NULL);
+	if (rq->policy == QOS_HYBRID && flow->rank >= QOS_RANK_BULK)
+		flow->group->bulk--;
 	flow->rank = QOS_RANKS;
 	for (rank = 0; rank < QOS_RANKS; rank++)
 		if (!qos_tree_empty(&lane[rank]))
@@ -147,7 +179,7 @@ void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_h
 {
 	flow->head = *head;
 	wake_server(flow, now);
-	put(rq, flow, now);
+	put(rq, flow, true, now);
 }
 
 void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow)
@@ -201,7 +233,7 @@ static void refill(struct qos_rq *rq, struct qos_flow *flow, u64 now)
 	if (flow->rank == QOS_RANKS)
 		return;
 	take(rq, flow);
-	put(rq, flow, now);
+	put(rq, flow, true, now);
 }
 
 static void refill_due(struct qos_rq *rq, u64 now)
@@ -223,7 +255,7 @@ static void demote_late(struct qos_rq *rq, u32 lane, u64 now)
 		struct qos_flow *flow = by_node(node);
 
 		take(rq, flow);
-		put(rq, flow, now);
+		put(rq, flow, true, now);
 	}
 }
 
@@ -284,7 +316,7 @@ static void charge(struct qos_rq *rq, struct qos_flow *flow, u64 bytes)
 	if (flow->rank >= QOS_RANK_BULK) {
 		if (qos_before(rq->clock, flow->tag))
 			rq->clock = flow->tag;
-		flow->tag += bytes * SCALE / flow->head.weight;
+		flow->tag += spent(flow, bytes, flow->group->bulk);
 	}
 	if (flow->rank == QOS_RANK_BULK)
 		rq->owed -= bytes < rq->owed ? bytes : rq->owed;
@@ -311,7 +343,7 @@ void qos_flow_ran(struct qos_rq *rq, struct qos_flow *flow, u64 bytes,
 	if (!next)
 		return;
 	flow->head = *next;
-	put(rq, flow, now);
+	put(rq, flow, false, now);
 }
 
 void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now)
@@ -332,6 +364,6 @@ void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now)
 	rq->held = NULL;
 	while ((node = qos_tree_first(&ready))) {
 		qos_tree_remove(&ready, node, NULL);
-		put(rq, by_node(node), now);
+		put(rq, by_node(node), true, now);
 	}
 }

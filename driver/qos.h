@@ -136,7 +136,7 @@ struct qos_head {
 };
 
 /**
- * struct qos_share - A flow's place in the virtual time of a port
+ * struct qos_share - A group's place in the virtual time of a port
  * @port: which
  * @tag: up to when it has been served there
  * @step: what its last window added
@@ -145,6 +145,20 @@ struct qos_share {
 	u32 port;
 	u64 tag;
 	u64 step;
+};
+
+/**
+ * struct qos_group - Flows of one client on one engine
+ *
+ * Together they weigh as much as one of them does on average, so that nobody
+ * gets more by having more queues.
+ *
+ * @bulk: of them, those that stand with bulk
+ * @share: its places at the ports read from, written to
+ */
+struct qos_group {
+	u64 bulk;
+	struct qos_share share[2];
 };
 
 /**
@@ -159,7 +173,8 @@ struct qos_share {
  * @left: of its budget; below 0 when a window went over
  * @server: when its budget is full again
  * @tag: its place in the virtual time of its engine
- * @share: and of the ports read from, written to
+ * @group: its group
+ * @own: that, if it is in no other
  */
 struct qos_flow {
 	struct qos_node node;
@@ -172,7 +187,8 @@ struct qos_flow {
 	s64 left;
 	u64 server;
 	u64 tag;
-	struct qos_share share[2];
+	struct qos_group *group;
+	struct qos_group own;
 };
 
 /**
@@ -343,7 +359,11 @@ bool qos_params_check(const struct qos_params *params);
 /** qos_lane() - where flows between two ports wait; different pairs may share one */
 u32 qos_lane(u32 out, u32 in);
 void qos_rq_init(struct qos_rq *rq, u32 policy);
+void qos_group_init(struct qos_group *group);
+/** qos_flow_init() - a flow that is a group of its own */
 void qos_flow_init(struct qos_flow *flow, const struct qos_params *params);
+/** qos_flow_join() - make it one of @group; before it is ready for the first time */
+void qos_flow_join(struct qos_flow *flow, struct qos_group *group);
 /** qos_flow_ready() - it has something to move, which it had not */
 void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now);
 /** qos_flow_stop() - it has nothing to move, or must not; it may be stopped already */

@@ -321,7 +321,7 @@ const struct qos_ask *qos_granted(const struct qos_visitor *visitor)
 
 static u64 key(const struct qos_port *port, const struct qos_flow *flow, u32 index, u32 side)
 {
-	const struct qos_share *share = &flow->share[side];
+	const struct qos_share *share = &flow->group->share[side];
 	u64 back = LAG * port->window * SCALE / flow->head.weight;
 
 	if (port->policy != QOS_HYBRID || flow->rank < QOS_RANK_BULK)
@@ -379,7 +379,7 @@ static void place(struct qos_flow *flow, const struct qos_ask *ask, u32 side, u6
 {
 	u64 step = bytes * SCALE / flow->head.weight;
 
-	flow->share[side] = (struct qos_share){
+	flow->group->share[side] = (struct qos_share){
 		.port = ask->port[side], .tag = ask->node[side].key + step, .step = step,
 	};
 }
