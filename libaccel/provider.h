@@ -13,7 +13,7 @@
 #include <accel/accel.h>
 #include <accel/buffer.h>
 #include <accel/npu.h>
-#include <accel/queue.h>
+#include <accel/qos.h>
 
 struct provider;
 
@@ -31,6 +31,7 @@ struct accel_buffer {
 
 struct accel_queue {
 	struct accel_dev *dev;
+	uint32_t class_id;	/* set by the caller of queue_create */
 };
 
 struct accel_timeline {
@@ -63,10 +64,21 @@ struct provider {
 	int (*buffer_export)(struct accel_buffer *buffer, int *fd);
 	int (*buffer_import)(struct accel_dev *dev, int fd, struct accel_buffer **buffer);
 
-	int (*queue_create)(struct accel_dev *dev, uint32_t npu, struct accel_queue **queue);
+	int (*qos_info)(struct accel_dev *dev, struct accel_qos_info *info);
+	int (*qos_set_policy)(struct accel_dev *dev, uint32_t policy);
+	int (*qos_set_slack)(struct accel_dev *dev, uint64_t slack_ns);
+	int (*qos_grant)(struct accel_dev *dev, uint64_t client, uint64_t rate);
+	int (*ports)(struct accel_dev *dev, struct accel_port_info *ports, uint32_t *count);
+	int (*class_stats)(struct accel_dev *dev, struct accel_class_stats *stats, uint32_t *count);
+
+	/* @qos: checked but for src and dst, its weight not 0 */
+	int (*queue_create)(struct accel_dev *dev, uint32_t npu, const struct accel_queue_qos *qos,
+			    struct accel_queue **queue);
 	void (*queue_destroy)(struct accel_queue *queue);
+	/* @qos: never NULL; @admission: never NULL, to be written on success and on refusal */
 	int (*queue_submit)(struct accel_queue *queue, const struct accel_submit *submit,
-			    uint64_t *seqno);
+			    const struct accel_submit_qos *qos, uint64_t *seqno,
+			    struct accel_admission *admission);
 	int (*queue_wait)(struct accel_queue *queue, uint64_t seqno, int64_t deadline_ns,
 			  struct accel_result *result);
 	int (*copy)(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer *src,

@@ -15,7 +15,7 @@
 /* Minors that the kernel gives to accel devices. */
 #define NODES 64
 
-static int fetch_one(int fd, uint32_t topic, uint64_t id, void *item, uint32_t size)
+int drm_fetch_one(int fd, uint32_t topic, uint64_t id, void *item, uint32_t size)
 {
 	uint32_t count = 1;
 
@@ -28,8 +28,8 @@ static int learn(struct drm_dev *dev)
 	struct drm_npool_client_info client;
 	struct drm_npool_pool_info pool;
 
-	if (fetch_one(dev->fd, DRM_NPOOL_TOPIC_POOL, 0, &pool, sizeof(pool)) ||
-	    fetch_one(dev->fd, DRM_NPOOL_TOPIC_CLIENT, 0, &client, sizeof(client)))
+	if (drm_fetch_one(dev->fd, DRM_NPOOL_TOPIC_POOL, 0, &pool, sizeof(pool)) ||
+	    drm_fetch_one(dev->fd, DRM_NPOOL_TOPIC_CLIENT, 0, &client, sizeof(client)))
 		return -EPROTO;
 	dev->base.client = client.id;
 	dev->base.max_ops = pool.max_ops;
@@ -104,8 +104,8 @@ static int drm_pool_info(struct accel_dev *base, struct accel_pool_info *info)
 	struct drm_npool_pool_info from;
 	int err;
 
-	err = fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_POOL, 0, &from,
-			sizeof(from));
+	err = drm_fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_POOL, 0, &from,
+			    sizeof(from));
 	if (err)
 		return err;
 	*info = (struct accel_pool_info) {
@@ -231,8 +231,8 @@ static int drm_client_alive(struct accel_dev *base, uint64_t id)
 	struct drm_npool_client_info info;
 	int err;
 
-	err = fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_CLIENT, id, &info,
-			sizeof(info));
+	err = drm_fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_CLIENT, id, &info,
+			    sizeof(info));
 	return err ? err : info.alive != 0;
 }
 
@@ -241,8 +241,8 @@ static int drm_quota(struct accel_dev *base, struct accel_quota *quota)
 	struct drm_npool_client_info info;
 	int err;
 
-	err = fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_CLIENT, 0, &info,
-			sizeof(info));
+	err = drm_fetch_one(((struct drm_dev *)base)->fd, DRM_NPOOL_TOPIC_CLIENT, 0, &info,
+			    sizeof(info));
 	if (err)
 		return err;
 	quota->limit = info.quota_bytes;
@@ -275,6 +275,12 @@ const struct provider accel_drm_provider = {
 	.buffer_unmap = drm_buffer_unmap,
 	.buffer_export = drm_buffer_export,
 	.buffer_import = drm_buffer_import,
+	.qos_info = drm_qos_info,
+	.qos_set_policy = drm_qos_set_policy,
+	.qos_set_slack = drm_qos_set_slack,
+	.qos_grant = drm_qos_grant,
+	.ports = drm_ports,
+	.class_stats = drm_class_stats,
 	.queue_create = drm_queue_create,
 	.queue_destroy = drm_queue_destroy,
 	.queue_submit = drm_queue_submit,

@@ -48,6 +48,9 @@ struct drm_timeline {
 	uint32_t handle;
 };
 
+/* drm.c */
+int drm_fetch_one(int fd, uint32_t topic, uint64_t id, void *item, uint32_t size);
+
 /* drm_ioctl.c: every call into the kernel driver; 0 or a negative errno */
 int drm_kernel_check(int fd);
 int drm_kernel_query(int fd, uint32_t topic, uint64_t id, void *data, uint32_t stride,
@@ -57,12 +60,13 @@ int drm_kernel_bo_info(int fd, struct drm_npool_bo_info *arg);
 int drm_kernel_bo_close(int fd, uint32_t handle);
 int drm_kernel_export(int fd, uint32_t handle, int *prime);
 int drm_kernel_import(int fd, int prime, uint32_t *handle);
-int drm_kernel_queue_create(int fd, uint32_t npu, uint32_t *queue);
+int drm_kernel_queue_create(int fd, struct drm_npool_queue_create *arg);
 int drm_kernel_queue_destroy(int fd, uint32_t queue);
 int drm_kernel_submit(int fd, struct drm_npool_submit *arg);
 int drm_kernel_wait(int fd, struct drm_npool_wait *arg);
 int drm_kernel_set_quota(int fd, uint64_t bytes);
 int drm_kernel_npu_ctl(int fd, struct drm_npool_npu_ctl *arg);
+int drm_kernel_qos_ctl(int fd, uint32_t action, uint64_t client, uint64_t value);
 int drm_kernel_sync_create(int fd, uint32_t *handle);
 int drm_kernel_sync_destroy(int fd, uint32_t handle);
 int drm_kernel_sync_export(int fd, uint32_t handle, int *obj);
@@ -83,10 +87,12 @@ int drm_buffer_export(struct accel_buffer *buffer, int *fd);
 int drm_buffer_import(struct accel_dev *dev, int fd, struct accel_buffer **buffer);
 
 /* drm_queue.c */
-int drm_queue_create(struct accel_dev *dev, uint32_t npu, struct accel_queue **queue);
+int drm_queue_create(struct accel_dev *dev, uint32_t npu, const struct accel_queue_qos *qos,
+		     struct accel_queue **queue);
 void drm_queue_destroy(struct accel_queue *queue);
 int drm_queue_submit(struct accel_queue *queue, const struct accel_submit *submit,
-		     uint64_t *seqno);
+		     const struct accel_submit_qos *qos, uint64_t *seqno,
+		     struct accel_admission *admission);
 int drm_queue_wait(struct accel_queue *queue, uint64_t seqno, int64_t deadline_ns,
 		   struct accel_result *result);
 int drm_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer *src,
@@ -95,6 +101,14 @@ void drm_copiers_drop(struct drm_dev *dev, uint32_t npu);
 
 /* ANY_NPU - drm_copiers_drop() of all */
 #define ANY_NPU UINT32_MAX
+
+/* drm_qos.c */
+int drm_qos_info(struct accel_dev *dev, struct accel_qos_info *info);
+int drm_qos_set_policy(struct accel_dev *dev, uint32_t policy);
+int drm_qos_set_slack(struct accel_dev *dev, uint64_t slack_ns);
+int drm_qos_grant(struct accel_dev *dev, uint64_t client, uint64_t rate);
+int drm_ports(struct accel_dev *dev, struct accel_port_info *ports, uint32_t *count);
+int drm_class_stats(struct accel_dev *dev, struct accel_class_stats *stats, uint32_t *count);
 
 /* drm_timeline.c */
 int drm_timeline_create(struct accel_dev *dev, struct accel_timeline **timeline);

@@ -20,30 +20,51 @@ static int fd_of(const struct accel_queue *queue)
 }
 
 /* Queues kept for copies must not be what a caller lacks. */
-static int create(struct drm_dev *dev, uint32_t npu, uint32_t *queue)
+static int create(struct drm_dev *dev, struct drm_npool_queue_create *arg)
 {
-	int err = drm_kernel_queue_create(dev->fd, npu, queue);
+	int err = drm_kernel_queue_create(dev->fd, arg);
 
 	if (err != -EMFILE)
 		return err;
 	drm_copiers_drop(dev, ANY_NPU);
-	return drm_kernel_queue_create(dev->fd, npu, queue);
+	return drm_kernel_queue_create(dev->fd, arg);
 }
 
-int drm_queue_create(struct accel_dev *dev, uint32_t npu, struct accel_queue **queue)
+static void take_queue_qos(const struct accel_queue_qos *qos, struct drm_npool_queue_create *arg)
 {
+	arg->class_id = qos->class_id;
+	/* Zero is the same, and what a driver without classes understands. */
+	arg->weight = qos->weight == DRM_NPOOL_WEIGHT ? 0 : qos->weight;
+	arg->budget = qos->budget;
+	arg->period_ns = qos->period_ns;
+	if (qos->budget && qos->src != ACCEL_NPU_ANY) {
+		arg->flags |= DRM_NPOOL_QUEUE_SRC;
+		arg->src = qos->src;
+	}
+	if (qos->budget && qos->dst != ACCEL_NPU_ANY) {
+		arg->flags |= DRM_NPOOL_QUEUE_DST;
+		arg->dst = qos->dst;
+	}
+}
+
+int drm_queue_create(struct accel_dev *dev, uint32_t npu, const struct accel_queue_qos *qos,
+		     struct accel_queue **queue)
+{
+	struct drm_npool_queue_create arg = { .npu = npu };
 	struct drm_queue *new;
 	int err;
 
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return -ENOMEM;
-	err = create((struct drm_dev *)dev, npu, &new->id);
+	take_queue_qos(qos, &arg);
+	err = create((struct drm_dev *)dev, &arg);
 	if (err) {
 		free(new);
 		return err;
 	}
 	new->base.dev = dev;
+	new->id = arg.queue;
 	*queue = &new->base;
 	return 0;
 }
@@ -82,10 +103,12 @@ static void take_points(const struct accel_point *points, uint32_t count,
 }
 
 int drm_queue_submit(struct accel_queue *queue, const struct accel_submit *submit,
-		     uint64_t *seqno)
+		     const struct accel_submit_qos *qos, uint64_t *seqno,
+		     struct accel_admission *admission)
 {
 	struct drm_npool_submit arg = {
-		.queue = ((struct drm_queue *)queue)->id,
+		.queue = ((struct drm_queue *)queue)->id, .flags = qos->flags,
+		.class_id = qos->class_id, .weight = qos->weight, .deadline_ns = qos->deadline_ns,
 		.op_count = submit->op_count, .op_stride = sizeof(struct drm_npool_op),
 		.wait_count = submit->wait_count, .signal_count = submit->signal_count,
 		.sync_stride = sizeof(struct drm_npool_sync),
@@ -110,6 +133,8 @@ int drm_queue_submit(struct accel_queue *queue, const struct accel_submit *submi
 	free(ops);
 	if (!err)
 		*seqno = arg.seqno;
+	if (!err || err == -EBUSY)
+		*admission = (struct accel_admission){ arg.reason, arg.earliest_ns };
 	return err;
 }
 
@@ -149,6 +174,7 @@ void drm_copiers_drop(struct drm_dev *dev, uint32_t npu)
 /* Device lock held. */
 static int find_copier(struct drm_dev *dev, uint32_t npu, struct drm_copier **copier)
 {
+	struct drm_npool_queue_create arg = { .npu = npu };
 	struct drm_copier *new;
 	int err;
 
@@ -158,12 +184,13 @@ static int find_copier(struct drm_dev *dev, uint32_t npu, struct drm_copier **co
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return -ENOMEM;
-	err = drm_kernel_queue_create(dev->fd, npu, &new->queue);
+	err = drm_kernel_queue_create(dev->fd, &arg);
 	if (err) {
 		free(new);
 		return err;
 	}
 	new->npu = npu;
+	new->queue = arg.queue;
 	new->next = dev->copiers;
 	dev->copiers = new;
 found:
