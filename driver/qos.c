@@ -8,7 +8,7 @@
  * is not held back, but stands with bulk until it is full again. A deadline
  * that has passed stands with bulk too, so that it makes no other one late.
  * Bulk goes by start-time fair queueing (Goyal, Vin, Cheng, 1996), and gets its
- * floor ahead of all.
+ * floor ahead of deadlines, which were promised less than what that leaves.
  */
 #include "qos.h"
 
@@ -279,7 +279,7 @@ static struct qos_flow *first_of(const struct qos_rq *rq, u32 lanes, u32 rank)
 struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 {
 	struct qos_flow *flow = NULL;
-	u32 lane, rank, lanes;
+	u32 lane, n, lanes;
 
 	refill_due(rq, now);
 	if (rq->held)
@@ -290,10 +290,8 @@ struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 	for (lane = 0; lane < QOS_LANES; lane++)
 		if (lanes & 1u << lane)
 			demote_late(rq, lane, now);
-	if (rq->owed >= QOS_FLOOR_STEP)
-		flow = first_of(rq, lanes, QOS_RANK_BULK);
-	for (rank = 0; !flow && rank < QOS_RANKS; rank++)
-		flow = first_of(rq, lanes, rank);
+	for (n = 0; !flow && n < QOS_RANKS; n++)
+		flow = first_of(rq, lanes, qos_nth_rank(rq->owed, n));
 	return flow;
 }
 

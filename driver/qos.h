@@ -42,8 +42,13 @@
 /* Parts of 1024 of a port's bandwidth: to be promised, to be had by bulk whatever happens. */
 #define QOS_PROMISE	870u
 #define QOS_FLOOR	51u
-/* Bytes that bulk is owed before it goes ahead of the ranks above. */
+/*
+ * Bytes that bulk is owed before it goes ahead of deadlines, and ahead of all.
+ * Reservations leave it more than its floor as long as ports are as fast as
+ * they were measured, so it hardly ever comes to the latter.
+ */
 #define QOS_FLOOR_STEP	(1ull << 20)
+#define QOS_FLOOR_MOST	(16ull << 20)
 
 /** enum qos_class - What a queue is for; bulk is what all were before there were classes */
 enum qos_class {
@@ -243,7 +248,7 @@ struct qos_meter {
  * @reserved: rate promised to reservations
  * @burst: their budgets
  * @rate: bytes in 2^20 ns that are left for @demand
- * @rated: @bandwidth that @rate comes from
+ * @rated: bandwidth, less what windows cost, that @rate comes from
  * @epoch: time from which bytes at @rate are counted
  * @policy: an &enum qos_policy
  * @dirty: in the list of ports to settle: 1 + the next one, or 1 + itself at the end
@@ -457,5 +462,16 @@ void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 
 void qos_port_rerate(struct qos_port *port, u64 now);
 /** qos_bytes_in() - bytes that @rate moves in a time of at most QOS_HORIZON */
 u64 qos_bytes_in(u64 rate, u64 ns);
+
+/** qos_nth_rank() - the order in which ranks go when bulk is owed so much of its floor */
+static inline u32 qos_nth_rank(u64 owed, u32 n)
+{
+	u32 bulk = owed >= QOS_FLOOR_MOST ? 0 : owed >= QOS_FLOOR_STEP ? QOS_RANK_DEADLINE :
+									 QOS_RANK_BULK;
+
+	if (n < bulk || n > QOS_RANK_BULK)
+		return n;
+	return n == bulk ? QOS_RANK_BULK : n - 1;
+}
 
 #endif

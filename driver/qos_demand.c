@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * Promises. A port can promise QOS_PROMISE parts of its bandwidth; what
+ * Promises. A port can promise QOS_PROMISE parts of what windows get through; what
  * reservations have of it is not there for transfers. A set of transfers can be
  * promised if for each deadline d among them
  *
@@ -18,7 +18,7 @@
 /* After this long, counting starts anew, so that it never overflows. */
 #define EPOCH_NS	(1ull << 42)
 /* A change of bandwidth by less than this part changes no promise. */
-#define RERATE		8u
+#define RERATE		16u
 
 static struct qos_demand *demand_of(struct qos_node *node)
 {
@@ -97,14 +97,22 @@ static void renew(struct qos_port *port, u64 now)
 		recount(port, now);
 }
 
+/* What is left of the bandwidth when all go in windows. */
+static u64 in_windows(const struct qos_port *port)
+{
+	u64 bytes = port->window / 2;
+
+	return bytes * NS_PER_S / (bytes * NS_PER_S / port->bandwidth + port->overhead + 1);
+}
+
 void qos_port_rerate(struct qos_port *port, u64 now)
 {
-	u64 change = port->bandwidth > port->rated ? port->bandwidth - port->rated :
-						     port->rated - port->bandwidth;
+	u64 rate = in_windows(port);
+	u64 change = rate > port->rated ? rate - port->rated : port->rated - rate;
 
 	if (change <= port->rated / RERATE)
 		return;
-	port->rated = port->bandwidth;
+	port->rated = rate;
 	recount(port, now);
 }
 

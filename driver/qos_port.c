@@ -167,27 +167,19 @@ static bool fits(const struct qos_port *port, const struct qos_ask *ask)
 	return !port || !port->inflight || port->inflight + ask->bytes <= port->window;
 }
 
-/* The ranks of a port in the order in which they go now; bulk may have its floor to get. */
-static u32 nth_rank(const struct qos_port *port, u32 n)
-{
-	if (port->owed < QOS_FLOOR_STEP || n > QOS_RANK_BULK)
-		return n;
-	return n ? n - 1 : QOS_RANK_BULK;
-}
-
 /* The waiter after @node at a port, the first one after NULL; *n counts ranks. */
 static struct qos_node *after(const struct qos_port *port, const struct qos_node *node, u32 *n)
 {
 	struct qos_node *next = NULL;
 
 	if (node) {
-		next = qos_tree_next(&port->waiting[nth_rank(port, *n)], node);
+		next = qos_tree_next(&port->waiting[qos_nth_rank(port->owed, *n)], node);
 		if (next)
 			return next;
 		++*n;
 	}
 	for (; *n < QOS_RANKS; ++*n) {
-		next = qos_tree_first(&port->waiting[nth_rank(port, *n)]);
+		next = qos_tree_first(&port->waiting[qos_nth_rank(port->owed, *n)]);
 		if (next)
 			break;
 	}
