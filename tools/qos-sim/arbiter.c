@@ -108,23 +108,23 @@ void arbiter_moved(void *state, struct job *job, u64 bytes, u64 now)
 {
 	struct arbiter *arbiter = state;
 	struct queue *queue = job->queue;
-	struct qos_head head;
+	struct qos_head head = head_of(job);
 
 	qos_done(arbiter->ports, &arbiter->visitor, &queue->flow, bytes, now);
 	while (qos_settle(arbiter->ports))
 		;
-	if (!job->left)
-		queue->first = job->next;
+	/* What is whole ends with the copy, not with the queue. */
+	qos_flow_ran(&arbiter->rq, &queue->flow, bytes, job->left ? &head : NULL, now);
+	if (job->left)
+		return;
+	queue->first = job->next;
 	if (queue->first) {
 		head = head_of(queue->first);
-		qos_flow_ran(&arbiter->rq, &queue->flow, bytes, &head, now);
-		return;
+		qos_flow_ready(&arbiter->rq, &queue->flow, &head, now);
+	} else if (queue->single) {
+		qos_flow_fini(&arbiter->rq, &queue->flow);
+		free(queue);
 	}
-	qos_flow_ran(&arbiter->rq, &queue->flow, bytes, NULL, now);
-	if (!queue->single)
-		return;
-	qos_flow_fini(&arbiter->rq, &queue->flow);
-	free(queue);
 }
 
 void arbiter_destroy(void *state)

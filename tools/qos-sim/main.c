@@ -9,7 +9,7 @@
 #include "sim.h"
 
 #define SEEDS 5u
-#define SECONDS 2.0
+#define SECONDS 4.0
 #define OVERHEAD 500ull
 #define MAX_SEEDS 1000u
 #define MAX_SECONDS 1000.0
