@@ -456,12 +456,21 @@ u32 qos_admit(struct qos_ports *ports, struct qos_demand *demands, u32 count, co
 void qos_demand_moved(struct qos_ports *ports, struct qos_demand *demand, u64 bytes);
 /** qos_demand_end() - it is done, late or given up; no effect if it is not held */
 void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand);
+/** qos_reserve_restore() - after qos_port_reset(), and before the demands of the port */
+void qos_reserve_restore(struct qos_ports *ports, u32 port, u64 rate, u64 burst);
 /** qos_demand_restore() - after qos_port_reset() */
 void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline);
 /** qos_port_rerate() - the port's bandwidth has changed */
 void qos_port_rerate(struct qos_port *port, u64 now);
 /** qos_bytes_in() - bytes that @rate moves in a time of at most QOS_HORIZON */
 u64 qos_bytes_in(u64 rate, u64 ns);
+
+/** qos_owe() - others moved so much; who cannot go for a while is not owed ever more */
+static inline u64 qos_owe(u64 owed, u64 bytes)
+{
+	owed += bytes * QOS_FLOOR / 1024;
+	return owed < QOS_FLOOR_MOST ? owed : QOS_FLOOR_MOST;
+}
 
 /** qos_nth_rank() - the order in which ranks go when bulk is owed so much of its floor */
 static inline u32 qos_nth_rank(u64 owed, u32 n)

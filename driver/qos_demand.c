@@ -89,8 +89,24 @@ static void recount(struct qos_port *port, u64 epoch)
 	}
 }
 
+/*
+ * A promise for a time that has passed was kept or broken, and is none. Its
+ * transfer may wait for long yet; what it left in the tree would refuse all others.
+ */
+static void expire(struct qos_port *port, u64 now)
+{
+	struct qos_node *node;
+
+	while ((node = qos_tree_first(&port->demand)) && !qos_before(now, node->key)) {
+		demand_of(node)->held = 0;
+		port->promised -= demand_of(node)->bytes;
+		qos_tree_remove(&port->demand, node, sum_up);
+	}
+}
+
 static void renew(struct qos_port *port, u64 now)
 {
+	expire(port, now);
 	if (qos_tree_empty(&port->demand))
 		port->epoch = now;
 	else if (now - port->epoch > EPOCH_NS)
@@ -126,6 +142,7 @@ u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now
 	struct qos_port *port = &ports->port[index];
 	const struct qos_demand *root;
 
+	expire(port, now);
 	port->reserved += rate;
 	port->burst += burst;
 	recount(port, now);
@@ -190,10 +207,15 @@ static void hold(struct qos_ports *ports, struct qos_demand *demand, u64 deadlin
 static u32 refuse(struct qos_port *port, const struct qos_demand *demand, u64 held, u32 share,
 		  u64 deadline, u64 now, u64 *from)
 {
-	u64 fair = port->rate * share / 1024 + 1;
-	u64 alone = now + time_for(port, port->burst + demand->bytes) - port->epoch;
-	u64 own = now + (((held + demand->bytes) / fair + 1) << SHIFT);
+	u64 fair = port->rate * share / 1024 + 1, alone, own;
 
+	/* Before anything can overflow: what takes longer than all that can be asked for. */
+	if (demand->bytes > port->rate * (QOS_HORIZON >> SHIFT)) {
+		*from = now + QOS_HORIZON + 1;
+		return QOS_LATE;
+	}
+	alone = now + time_for(port, port->burst + demand->bytes) - port->epoch;
+	own = now + (((held + demand->bytes) / fair + 1) << SHIFT);
 	renew(port, now);
 	*from = earliest_at(port, demand->bytes, now);
 	if (share < 1024 && qos_before(*from, own))
@@ -254,6 +276,15 @@ void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand)
 	demand->held = 0;
 	port->promised -= demand->bytes;
 	qos_tree_remove(&port->demand, &demand->node, sum_up);
+}
+
+void qos_reserve_restore(struct qos_ports *ports, u32 index, u64 rate, u64 burst)
+{
+	struct qos_port *port = &ports->port[index];
+
+	port->reserved += rate;
+	port->burst += burst;
+	recount(port, port->epoch);
 }
 
 void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline)

@@ -265,7 +265,7 @@ static void charge(struct qos_port *port, const struct qos_ask *ask, u32 side)
 		if (ask->rank == QOS_RANK_BULK)
 			port->owed -= least(ask->bytes, port->owed);
 	} else if (bulk_waits(port)) {
-		port->owed += ask->bytes * QOS_FLOOR / 1024;
+		port->owed = qos_owe(port->owed, ask->bytes);
 	}
 }
 
@@ -411,6 +411,10 @@ void qos_port_reset(struct qos_port *port)
 	port->reserved = 0;
 	port->burst = 0;
 	port->dirty = 0;
+	/* What was half written counts no more either. */
+	port->meter = (struct qos_meter){};
+	port->rated = 0;
+	qos_port_rerate(port, port->epoch);
 }
 
 void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor)
