@@ -4,12 +4,16 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ctl.h"
+
+static sigset_t held;
 
 void ctl_error(const char *format, ...)
 {
@@ -100,10 +104,40 @@ int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *coun
 	return CTL_OK;
 }
 
-int ctl_json(struct json_object *value, int status)
+static void show_subs(FILE *to, const char *command, const char *about,
+		      const struct ctl_command *table, size_t count)
 {
-	const char *text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PRETTY |
-							  JSON_C_TO_STRING_SPACED |
+	size_t i;
+
+	fprintf(to, "Usage: accelctl %s COMMAND [OPTION]...\n\n%s\n\nCommands:\n", command, about);
+	for (i = 0; i < count; i++)
+		fprintf(to, "  %-8s %s\n", table[i].name, table[i].about);
+	fprintf(to, "\n`accelctl %s COMMAND --help` shows a command's options.\n", command);
+}
+
+int ctl_sub(const char *command, const char *about, const struct ctl_command *table, size_t count,
+	    int argc, char **argv)
+{
+	size_t i;
+
+	if (argc < 2) {
+		show_subs(stderr, command, about, table, count);
+		return CTL_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		show_subs(stdout, command, about, table, count);
+		return CTL_OK;
+	}
+	for (i = 0; i < count; i++)
+		if (!strcmp(argv[1], table[i].name))
+			return table[i].run(argc - 1, argv + 1);
+	ctl_error("%s: no command '%s'; `accelctl %s --help` lists them", command, argv[1], command);
+	return CTL_USAGE;
+}
+
+static int put_json(struct json_object *value, int flags, int status)
+{
+	const char *text = json_object_to_json_string_ext(value, flags | JSON_C_TO_STRING_SPACED |
 							  JSON_C_TO_STRING_NOSLASHESCAPE);
 
 	if (!text || puts(text) == EOF || fflush(stdout)) {
@@ -112,6 +146,16 @@ int ctl_json(struct json_object *value, int status)
 	}
 	json_object_put(value);
 	return status;
+}
+
+int ctl_json(struct json_object *value, int status)
+{
+	return put_json(value, JSON_C_TO_STRING_PRETTY, status);
+}
+
+int ctl_json_line(struct json_object *value, int status)
+{
+	return put_json(value, 0, status);
 }
 
 void ctl_json_u64(struct json_object *object, const char *key, uint64_t value)
@@ -155,4 +199,49 @@ const char *ctl_nanos(uint64_t ns, char text[CTL_TEXT_LEN])
 	}
 	snprintf(text, CTL_TEXT_LEN, unit ? "%.2f %s" : "%.0f %s", value, units[unit]);
 	return text;
+}
+
+uint64_t ctl_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+void ctl_hold_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction was;
+	size_t i;
+
+	sigemptyset(&held);
+	/* What nohup or a shell's & has it ignore stays ignored; blocked it would come. */
+	for (i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler != SIG_IGN)
+			sigaddset(&held, numbers[i]);
+	sigprocmask(SIG_BLOCK, &held, NULL);
+}
+
+int ctl_sleep(uint64_t ns)
+{
+	uint64_t end = ctl_now() + ns, now;
+	int number;
+
+	do {
+		struct timespec rest;
+
+		now = ctl_now();
+		rest.tv_sec = now < end ? (end - now) / 1000000000 : 0;
+		rest.tv_nsec = now < end ? (end - now) % 1000000000 : 0;
+		number = sigtimedwait(&held, NULL, &rest);
+	} while (number < 0 && errno == EINTR && now < end);
+	return number > 0 ? number : 0;
+}
+
+void ctl_die(int number)
+{
+	signal(number, SIG_DFL);
+	raise(number);
+	sigprocmask(SIG_UNBLOCK, &held, NULL);
 }

@@ -47,14 +47,40 @@ int ctl_open(const char *uri, struct accel_dev **dev);
 /** ctl_npus() - all members, the caller's to free() */
 int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *count);
 
+/**
+ * ctl_sub() - run the subcommand that @argv[1] names
+ * @command: whose subcommands @table has
+ */
+int ctl_sub(const char *command, const char *about, const struct ctl_command *table, size_t count,
+	    int argc, char **argv);
+
 /** ctl_json() - print a JSON value on stdout, drop it, and return the exit status @status */
 int ctl_json(struct json_object *value, int status);
+
+/** ctl_json_line() - likewise, in one line */
+int ctl_json_line(struct json_object *value, int status);
 
 /** ctl_json_u64() - add an unsigned number to an object */
 void ctl_json_u64(struct json_object *object, const char *key, uint64_t value);
 
 /** ctl_json_string() - add a string to an object */
 void ctl_json_string(struct json_object *object, const char *key, const char *value);
+
+/** ctl_now() - CLOCK_MONOTONIC in ns */
+uint64_t ctl_now(void);
+
+/**
+ * ctl_hold_signals() - from now on ctl_sleep() tells of SIGINT, SIGTERM and SIGHUP
+ *
+ * For what must be put back before the end. To be called before there are threads.
+ */
+void ctl_hold_signals(void);
+
+/** ctl_sleep() - sleep for @ns; 0, or at once the number of a signal that was held */
+int ctl_sleep(uint64_t ns);
+
+/** ctl_die() - die of a signal that was held, so that a shell sees what happened */
+void ctl_die(int number);
 
 #define CTL_TEXT_LEN 32
 
@@ -71,6 +97,7 @@ enum opt_kind {
 	OPT_TEXT,	/* const char * */
 	OPT_NUMBER,	/* uint64_t */
 	OPT_SIZE,	/* uint64_t, K M G T understood */
+	OPT_TIME,	/* uint64_t of ns; ns, us, ms or s is part of it */
 };
 
 /** struct opt - one option; its present value is the default that --help shows */
@@ -81,7 +108,7 @@ struct opt {
 	void *value;
 	const char *arg;	/* what --help calls the argument */
 	const char *about;
-	uint64_t min;		/* of numbers and sizes */
+	uint64_t min;		/* of numbers, sizes and times */
 	uint64_t max;
 	uint64_t multiple;	/* of it, 0 for any */
 };
@@ -124,5 +151,9 @@ int cmd_doctor(int argc, char **argv);
 int cmd_npu(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_qos(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_bench_qos(int argc, char **argv);
 
 #endif

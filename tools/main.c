@@ -11,10 +11,13 @@ static const struct ctl_command commands[] = {
 	{ "list",	cmd_list,	"list the pools of this machine and their NPUs" },
 	{ "info",	cmd_info,	"show a pool, its limits and the quota" },
 	{ "stat",	cmd_stat,	"show what the copy engines did" },
+	{ "top",	cmd_top,	"show rates, again and again" },
+	{ "qos",	cmd_qos,	"show and set how copies share the NPUs' ports" },
 	{ "doctor",	cmd_doctor,	"tell what this machine lacks, and the command that mends it" },
 	{ "npu",	cmd_npu,	"add and remove NPUs, have them act out faults" },
 	{ "replay",	cmd_replay,	"replay a serving trace through a KV cache in the pool" },
 	{ "trace",	cmd_trace,	"write a synthetic serving trace" },
+	{ "bench",	cmd_bench,	"measure what the pool promises" },
 };
 
 #define COMMANDS ARRAY_SIZE(commands)

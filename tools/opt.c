@@ -67,6 +67,37 @@ int opt_number(const char *what, const char *text, bool size, uint64_t min, uint
 	return CTL_OK;
 }
 
+/* As with sizes, no fractions: there is a smaller unit for them. */
+static int parse_time(const char *what, const char *text, const struct opt *opt)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = { { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 } };
+	char least[CTL_TEXT_LEN], most[CTL_TEXT_LEN], *end;
+	unsigned long long number;
+	size_t i;
+
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	for (i = 0; i < ARRAY_SIZE(units); i++)
+		if (!strcmp(end, units[i].name))
+			break;
+	if (!isdigit((unsigned char)text[0]) || i == ARRAY_SIZE(units)) {
+		ctl_error("%s: '%s' is not a time (a whole number with ns, us, ms or s after it)",
+			  what, text);
+		return CTL_USAGE;
+	}
+	if (errno == ERANGE || number < opt->min / units[i].ns || number > opt->max / units[i].ns ||
+	    number * units[i].ns < opt->min) {
+		ctl_error("%s: '%s' is not between %s and %s", what, text,
+			  ctl_nanos(opt->min, least), ctl_nanos(opt->max, most));
+		return CTL_USAGE;
+	}
+	*(uint64_t *)opt->value = number * units[i].ns;
+	return CTL_OK;
+}
+
 static int set_value(const struct opt *opt, const char *text)
 {
 	char what[64];
@@ -86,9 +117,12 @@ static int set_value(const struct opt *opt, const char *text)
 		return CTL_OK;
 	case OPT_NUMBER:
 	case OPT_SIZE:
+	case OPT_TIME:
 		break;
 	}
 	snprintf(what, sizeof(what), "--%s", opt->name);
+	if (opt->kind == OPT_TIME)
+		return parse_time(what, text, opt);
 	status = opt_number(what, text, opt->kind == OPT_SIZE, opt->min, opt->max, &number);
 	if (status)
 		return status;
@@ -124,6 +158,10 @@ static void print_option(const struct opt *opt)
 	case OPT_SIZE:
 		if (*(uint64_t *)opt->value)
 			printf(" (%s)", ctl_bytes(*(uint64_t *)opt->value, text));
+		break;
+	case OPT_TIME:
+		if (*(uint64_t *)opt->value)
+			printf(" (%s)", ctl_nanos(*(uint64_t *)opt->value, text));
 		break;
 	}
 	putchar('\n');
