@@ -175,13 +175,6 @@ static void wake_server(struct qos_flow *flow, u64 now)
 	flow->server = now + params->period;
 }
 
-void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now)
-{
-	flow->head = *head;
-	wake_server(flow, now);
-	put(rq, flow, true, now);
-}
-
 void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow)
 {
 	if (flow->rank == QOS_RANKS)
@@ -242,6 +235,15 @@ static void refill_due(struct qos_rq *rq, u64 now)
 
 	while ((node = qos_tree_first(&rq->refill)) && !qos_before(now, node->key))
 		refill(rq, by_refill(node), now);
+}
+
+void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_head *head, u64 now)
+{
+	/* Whose budget is full by now is not over it. */
+	refill_due(rq, now);
+	flow->head = *head;
+	wake_server(flow, now);
+	put(rq, flow, true, now);
 }
 
 static void demote_late(struct qos_rq *rq, u32 lane, u64 now)
@@ -319,7 +321,7 @@ static void charge(struct qos_rq *rq, struct qos_flow *flow, u64 bytes)
 	if (flow->rank == QOS_RANK_BULK)
 		rq->owed -= bytes < rq->owed ? bytes : rq->owed;
 	else if (flow->rank < QOS_RANK_BULK && bulk_waits(rq))
-		rq->owed += bytes * QOS_FLOOR / 1024;
+		rq->owed = qos_owe(rq->owed, bytes);
 	if (flow->rank > QOS_RANK_LATENCY)
 		return;
 	flow->left -= (s64)bytes;
