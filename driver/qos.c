@@ -301,7 +301,7 @@ u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow)
 {
 	if (rq->policy == QOS_HYBRID && flow->rank <= QOS_RANK_LATENCY)
 		return (u64)flow->left;
-	return UINT64_MAX;
+	return ~(u64)0;
 }
 
 static bool bulk_waits(const struct qos_rq *rq)
