@@ -92,7 +92,7 @@ $(B)/qos-sim: $(sim_obj) $(B)/libaccel.a
 
 $(B)/tests/%: tests/%.c $(B)/libaccel.a $(B)/flags | $(KSELFTEST)/kselftest_harness.h
 	@mkdir -p $(@D)
-	$(CC) $(npool_cflags) -I$(KSELFTEST) -Itests $(CFLAGS) $< $(B)/libaccel.a $(LIBS) -o $@
+	$(CC) -Itests $(npool_cflags) -I$(KSELFTEST) $(CFLAGS) $< $(B)/libaccel.a $(LIBS) -o $@
 
 $(KSELFTEST)/kselftest_harness.h:
 	@tests/deps.sh source
