@@ -10,7 +10,7 @@ says() {
 
 check "help" says --help
 check "version" says --version
-for command in list info stat doctor npu replay trace; do
+for command in list info stat doctor npu replay trace qos top bench; do
 	check "$command --help" says $command --help
 	check "$command -h" says $command -h
 	check "$command is in the help" sh -c "'$accelctl' --help | grep -q '  $command '"
