@@ -130,9 +130,10 @@ bench bench-uml:
 	+@$(MAKE) --no-print-directory -s all
 	+@tests/bench/$(if $(filter bench,$@),run,uml)
 
-bench-vm: $(B)/tests/bench/vm_calls
+bench-vm: $(B)/tests/bench/vm_calls $(B)/accelctl
 	@tests/deps.sh check
 	@tests/vm/run debian -- $<
+	@tests/vm/run debian -- tests/bench/qos
 
 pc = $(DESTDIR)$(LIBDIR)/pkgconfig/accel.pc
 install: all
