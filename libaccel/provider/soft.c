@@ -217,7 +217,7 @@ static int soft_pool_info(struct accel_dev *base, struct accel_pool_info *info)
 }
 
 /* Slots of the members in the order of their ids. Control lock held. */
-static uint32_t members(const struct soft_control *control, const struct soft_npu **sorted)
+uint32_t soft_members(const struct soft_control *control, const struct soft_npu **sorted)
 {
 	uint32_t count = 0;
 
@@ -259,7 +259,7 @@ static int soft_npus(struct accel_dev *base, struct accel_npu_info *npus, uint32
 
 	soft_settle(dev);
 	soft_lock(dev);
-	found = members(dev->control, sorted);
+	found = soft_members(dev->control, sorted);
 	for (uint32_t i = 0; npus && i < found && i < *count; i++)
 		fill_info(sorted[i], &npus[i]);
 	soft_unlock(dev);
@@ -291,7 +291,7 @@ static int soft_stats(struct accel_dev *base, struct accel_npu_stats *stats, uin
 	uint32_t found;
 
 	soft_lock(dev);
-	found = members(dev->control, sorted);
+	found = soft_members(dev->control, sorted);
 	for (uint32_t i = 0; stats && i < found && i < *count; i++)
 		fill_stats(sorted[i], &stats[i]);
 	soft_unlock(dev);
@@ -341,6 +341,12 @@ const struct provider accel_soft_provider = {
 	.npu_add = soft_npu_add,
 	.npu_remove = soft_npu_remove,
 	.npu_inject = soft_npu_inject,
+	.qos_info = soft_qos_info,
+	.qos_set_policy = soft_qos_set_policy,
+	.qos_set_slack = soft_qos_set_slack,
+	.qos_grant = soft_qos_grant,
+	.ports = soft_ports,
+	.class_stats = soft_class_stats,
 	.buffer_create = soft_buffer_create,
 	.buffer_close = soft_buffer_close,
 	.buffer_info = soft_buffer_info,

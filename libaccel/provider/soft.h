@@ -8,8 +8,8 @@
  * by abstract sockets (soft_join.c). The control memfd's tables say who has
  * what; whatever else it holds is derived and can be counted again.
  *
- * Lock order: soft_dev.lock, soft_engine.lock, soft_control.lock. The control lock is
- * robust: who gets it after its owner died counts everything again.
+ * Lock order: soft_dev.lock, soft_engine.lock, soft_control.lock, soft_qos.lock. The
+ * last two are robust: who gets one after its owner died counts everything again.
  */
 #ifndef LIBACCEL_SOFT_H
 #define LIBACCEL_SOFT_H
@@ -19,11 +19,11 @@
 #include <stdbool.h>
 
 #include "provider.h"
+#include "soft_qos.h"
 
 #define SOFT_MAGIC		0x6c6f6f70746673ull
-#define SOFT_ABI		1
+#define SOFT_ABI		2
 #define SOFT_CLIENTS		256
-#define SOFT_NPUS		512
 #define SOFT_BUFFERS		16384
 #define SOFT_POISONS		64
 #define SOFT_MIN_ALLOC		4096ull
@@ -33,9 +33,8 @@
 #define SOFT_MAX_QUEUES		1024u
 #define SOFT_QUEUE_DEPTH	256u
 #define SOFT_FAILURES		64u
-/* Bytes, and claimed time, that an engine spends before it looks for something better to do. */
-#define SOFT_WINDOW		(1ull << 20)
-#define SOFT_WINDOW_NS		1000000ull
+/* Bytes that a copy without a queue moves before it looks whether it is to fail. */
+#define SOFT_CHUNK		(1ull << 20)
 #define SOFT_STACK		(256u << 10)
 #define SOFT_NAME_MAX		64
 /* How long to wait for another process, for joining and for its word that it has let go. */
@@ -87,6 +86,7 @@ struct soft_client {
 	uint64_t quota;
 	uint64_t used;			/* derived */
 	_Atomic uint32_t lingering;	/* buffers it keeps for descriptors it gave away */
+	uint64_t granted;		/* rate to reserve; here nobody needs it */
 	uint16_t queues[SOFT_NPUS];
 };
 
@@ -124,6 +124,7 @@ struct soft_control {
 	struct soft_npu npus[SOFT_NPUS];
 	struct soft_client clients[SOFT_CLIENTS];
 	struct soft_entry entries[SOFT_BUFFERS];
+	struct soft_qos qos;
 };
 
 struct soft_dev;
@@ -187,6 +188,7 @@ struct soft_engine;
 
 /* soft.c */
 void soft_free(struct soft_dev *dev);
+uint32_t soft_members(const struct soft_control *control, const struct soft_npu **sorted);
 
 /* soft_pool.c: the tables */
 void soft_lock(struct soft_dev *dev);

@@ -2,9 +2,14 @@
 /*
  * Engines: a thread per NPU that takes jobs from its queues a window at a time.
  *
- * An idle thread sleeps on its own wake word and on the timelines that the
- * queues' first jobs wait for, all at once. It reads the words before it looks
- * whether there is something to do, so that what happens in between wakes it.
+ * A queue is in the arbiter's order while its first job can go, in a list of its
+ * own while that waits for timelines, and in another when there is news of it:
+ * so that what is ready is found without asking all the others.
+ *
+ * An idle thread sleeps on its own wake word, on that of its place before the
+ * ports, and on the timelines that first jobs wait for, all at once. It reads the
+ * words before it looks whether there is something to do, so that what happens in
+ * between wakes it.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -13,7 +18,6 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "memcpy.h"
 #include "soft_queue.h"
 
 /* The kernel's limit for one futex_waitv(). */
@@ -36,119 +40,69 @@ void soft_engine_wake(struct soft_dev *dev)
 	pthread_mutex_unlock(&dev->lock);
 }
 
-static bool dead(const struct soft_engine *engine)
+bool soft_engine_dead(const struct soft_engine *engine)
 {
 	return atomic_load(&engine->npu->state) != SOFT_NPU_ONLINE;
 }
 
-/* Whether a job's waits are met; engine lock held. */
-static bool ready(struct soft_job *job)
+/* There is something to look at: a first job, or the end. Engine lock held. */
+void soft_engine_news(struct soft_engine *engine, struct soft_queue *queue)
 {
+	if (queue->news)
+		return;
+	queue->news = true;
+	queue->next_news = engine->news;
+	engine->news = queue;
+}
+
+/* What nobody may have told: points whose submitters died. Engine lock held. */
+static void reap(struct soft_engine *engine)
+{
+	for (struct soft_queue *queue = engine->waiting; queue; queue = queue->next_waiting) {
+		soft_timeline_reap(queue->head->waits[queue->head->waits_met].timeline);
+		queue->looked = 0;
+	}
+}
+
+/* Whether a first job's waits are met; engine lock held. */
+static bool ready(struct soft_queue *queue)
+{
+	struct soft_job *job = queue->head;
+
 	for (; job->waits_met < job->wait_count; job->waits_met++) {
 		const struct soft_wait *wait = &job->waits[job->waits_met];
+		uint32_t events = atomic_load(soft_timeline_events(wait->timeline));
 
-		if (soft_timeline_reached(wait->timeline) < wait->value)
+		if (queue->looked == job->waits_met + 1 && queue->seen == events)
 			return false;
+		if (soft_timeline_reached(wait->timeline) < wait->value) {
+			queue->looked = job->waits_met + 1;
+			queue->seen = events;
+			return false;
+		}
 	}
 	if (!job->ready_at)
 		job->ready_at = clock_now();
 	return true;
 }
 
-static bool runnable(const struct soft_engine *engine, struct soft_queue *queue)
+static void start_waiting(struct soft_engine *engine, struct soft_queue *queue)
 {
-	return queue->head &&
-	       (atomic_load(&queue->closing) || dead(engine) || ready(queue->head));
+	queue->next_waiting = engine->waiting;
+	queue->waiting_at = &engine->waiting;
+	if (engine->waiting)
+		engine->waiting->waiting_at = &queue->next_waiting;
+	engine->waiting = queue;
 }
 
-/*
- * Whose turn it is: the first runnable queue after the one served last. The
- * place for any other policy. Engine lock held.
- */
-static struct soft_queue *pick(struct soft_engine *engine)
+static void stop_waiting(struct soft_queue *queue)
 {
-	struct soft_queue *first = engine->last ? engine->last->next : engine->queues;
-
-	for (struct soft_queue *queue = first; queue; queue = queue->next)
-		if (runnable(engine, queue))
-			return queue;
-	for (struct soft_queue *queue = engine->queues; queue != first; queue = queue->next)
-		if (runnable(engine, queue))
-			return queue;
-	return NULL;
-}
-
-/* Until the modelled engine is done, or nobody cares any more. */
-static void sleep_until(struct soft_engine *engine, struct soft_queue *queue, int64_t end)
-{
-	for (;;) {
-		uint32_t wake = atomic_load(&engine->wake);
-		struct timespec patience;
-		int64_t left = end - clock_now();
-
-		if (left <= 0 || atomic_load(&queue->closing) || dead(engine))
-			return;
-		patience = clock_timespec(left < SOFT_POLL_NS ? left : SOFT_POLL_NS);
-		syscall(SYS_futex, &engine->wake, FUTEX_WAIT_PRIVATE, wake, &patience, NULL, 0);
-	}
-}
-
-static uint64_t window_bytes(const struct soft_npu *npu)
-{
-	uint64_t bytes = npu->bandwidth / (NSEC_PER_SEC / SOFT_WINDOW_NS);
-
-	if (!npu->bandwidth || bytes > SOFT_WINDOW)
-		return SOFT_WINDOW;
-	return bytes ? bytes : 1;
-}
-
-static void advance(struct soft_job *job, uint64_t size)
-{
-	const struct soft_op *op = &job->ops[job->op];
-
-	job->offset += size;
-	if (job->offset < op->segs[job->seg].size)
+	if (!queue->waiting_at)
 		return;
-	job->offset = 0;
-	if (++job->seg < op->seg_count)
-		return;
-	job->seg = 0;
-	job->op++;
-	job->op_begun = false;
-}
-
-/* Moves up to a window of a job. @end: when the modelled engine will have done it. */
-static int move_window(struct soft_engine *engine, struct soft_job *job, int64_t *end)
-{
-	uint64_t budget = window_bytes(engine->npu);
-
-	while (budget && job->op < job->op_count) {
-		const struct soft_op *op = &job->ops[job->op];
-		const struct accel_seg *seg = &op->segs[job->seg];
-		uint64_t size = seg->size - job->offset;
-		int err;
-
-		job->result.npu = engine->npu->id;
-		if (!job->op_begun) {
-			err = soft_move_begin(engine->npu);
-			if (err)
-				return err;
-			job->op_begun = true;
-			*end = soft_model(engine->npu, 0, engine->npu->latency_ns);
-			if (*end)
-				return 0;
-		}
-		if (size > budget)
-			size = budget;
-		err = soft_move(engine->npu, op, seg, job->offset, size,
-				copy_should_stream(seg->size, 0), &job->result.npu);
-		if (err)
-			return err;
-		*end = soft_model(engine->npu, size, 0);
-		budget -= size;
-		advance(job, size);
-	}
-	return 0;
+	*queue->waiting_at = queue->next_waiting;
+	if (queue->next_waiting)
+		queue->next_waiting->waiting_at = queue->waiting_at;
+	queue->waiting_at = NULL;
 }
 
 /* Engine lock held. */
@@ -169,20 +123,26 @@ static void remember(struct soft_queue *queue, const struct soft_job *job)
 /*
  * Ends a queue's first job. Its buffers go first and its points are signalled
  * before it leaves the queue, so that neither the waiter nor the destroyer of the
- * queue can be ahead of them.
+ * queue can be ahead of them. Engine lock held, dropped meanwhile.
+ *
+ * Return: whether there is another; if not, the queue may be gone.
  */
-static void finish(struct soft_engine *engine, struct soft_queue *queue, int error)
+static bool finish(struct soft_engine *engine, struct soft_queue *queue, int error)
 {
 	struct soft_counters *counters = &engine->npu->counters;
 	struct soft_job *job = queue->head;
+	bool more;
 
+	pthread_mutex_unlock(&engine->lock);
 	job->result.error = error;
 	job->result.op = error ? job->op : 0;
+	soft_promise_end(engine->dev, job);
 	soft_job_drop_buffers(job);
+	soft_job_ended(engine, job);
+	atomic_fetch_add(error ? &counters->failed : &counters->done, 1);
 	pthread_mutex_lock(&engine->lock);
 	if (error)
 		remember(queue, job);
-	atomic_fetch_add(error ? &counters->failed : &counters->done, 1);
 	queue->done = job->seqno;
 	pthread_cond_broadcast(&queue->ended);
 	pthread_mutex_unlock(&engine->lock);
@@ -192,84 +152,156 @@ static void finish(struct soft_engine *engine, struct soft_queue *queue, int err
 
 	pthread_mutex_lock(&engine->lock);
 	queue->head = job->next;
-	if (!queue->head)
+	queue->looked = 0;
+	more = queue->head;
+	if (!more)
 		queue->tail = &queue->head;
 	pthread_cond_broadcast(&queue->ended);
 	pthread_mutex_unlock(&engine->lock);
 	soft_job_free(job);
+	pthread_mutex_lock(&engine->lock);
+	return more;
 }
 
+/* Out of the arbiter's order, and of whatever was asked for it. Engine lock held. */
+static void stop_flow(struct soft_engine *engine, struct soft_queue *queue)
+{
+	for (uint32_t i = 0; i < engine->asked; i++)
+		if (engine->asks[i].queue == queue)
+			soft_window_forget(engine);
+	qos_flow_stop(&engine->rq, &queue->flow);
+}
+
+/*
+ * Puts a queue where its first job belongs, and ends those that can be ended at
+ * once. Engine lock held, dropped meanwhile; the queue may be gone afterwards.
+ */
+static void sort(struct soft_engine *engine, struct soft_queue *queue)
+{
+	stop_waiting(queue);
+	stop_flow(engine, queue);
+	while (queue->head) {
+		int err = soft_engine_dead(engine) ? -ENODEV :
+			  atomic_load(&queue->closing) ? -ECANCELED : 0;
+
+		queue->head->result.npu = engine->npu->id;
+		if (!err && !ready(queue)) {
+			start_waiting(engine, queue);
+			return;
+		}
+		if (!err && queue->head->op_count) {
+			struct qos_head head;
+
+			queue->flow.demoted = false;
+			soft_window_head(queue, &head);
+			qos_flow_ready(&engine->rq, &queue->flow, &head, clock_now());
+			return;
+		}
+		if (!finish(engine, queue, err))
+			return;
+	}
+}
+
+/* Engine lock held, dropped meanwhile. */
+static void hear_news(struct soft_engine *engine)
+{
+	struct soft_queue *queue;
+
+	if (!engine->buried && soft_engine_dead(engine)) {
+		engine->buried = true;
+		for (queue = engine->queues; queue; queue = queue->next)
+			soft_engine_news(engine, queue);
+	}
+	while ((queue = engine->news)) {
+		engine->news = queue->next_news;
+		queue->news = false;
+		sort(engine, queue);
+	}
+}
+
+/* Those that waited and need not any more are news. Engine lock held. */
+static void check_waiting(struct soft_engine *engine, int64_t now)
+{
+	struct soft_queue *queue, *next;
+
+	if (engine->waiting && now >= engine->look_again) {
+		engine->look_again = now + SOFT_POLL_NS;
+		reap(engine);
+	}
+	for (queue = engine->waiting; queue; queue = next) {
+		next = queue->next_waiting;
+		if (!ready(queue))
+			continue;
+		stop_waiting(queue);
+		soft_engine_news(engine, queue);
+	}
+}
+
+/* Another process may have changed the pool's policy. Engine lock held. */
+static void follow_policy(struct soft_engine *engine, int64_t now)
+{
+	uint32_t policy = atomic_load(&engine->dev->control->qos.policy);
+
+	if (policy == engine->rq.policy || policy >= QOS_POLICIES)
+		return;
+	soft_window_forget(engine);
+	qos_rq_set_policy(&engine->rq, policy, now);
+}
+
+/* Moves a window of a queue's first job. Engine lock held, dropped meanwhile. */
 static void work(struct soft_engine *engine, struct soft_queue *queue)
 {
-	struct soft_counters *counters = &engine->npu->counters;
 	struct soft_job *job = queue->head;
-	int64_t begin = clock_now(), end = 0;
+	struct qos_head next;
+	uint64_t moved;
 	int err;
 
-	if (!job->started && job->ready_at)
-		atomic_fetch_add(&counters->queue_ns, begin - job->ready_at);
-	job->started = true;
-	job->result.npu = engine->npu->id;
-	err = dead(engine) ? -ENODEV : atomic_load(&queue->closing) ? -ECANCELED : 0;
-	if (!err && job->op_count) {
-		err = move_window(engine, job, &end);
-		sleep_until(engine, queue, end);
-		atomic_fetch_add(&counters->busy_ns, clock_now() - begin);
+	pthread_mutex_unlock(&engine->lock);
+	err = soft_window_move(engine, queue, &moved);
+	pthread_mutex_lock(&engine->lock);
+	if (!err && job->op < job->op_count) {
+		soft_window_head(queue, &next);
+		qos_flow_ran(&engine->rq, &queue->flow, moved, &next, clock_now());
+		return;
 	}
-	if (!err && dead(engine) && job->op < job->op_count)
-		err = -ENODEV;
-	if (err || job->op == job->op_count)
-		finish(engine, queue, err);
+	qos_flow_ran(&engine->rq, &queue->flow, moved, NULL, clock_now());
+	if (finish(engine, queue, err))
+		sort(engine, queue);
 }
 
-/* The words to sleep on beside the engine's own; false if a job became ready meanwhile. */
-static bool gather(struct soft_engine *engine, struct futex_waitv *words, uint32_t *count,
+/* The timelines to sleep on; not *all if there are too many. Engine lock held. */
+static void gather(struct soft_engine *engine, struct futex_waitv *words, uint32_t *count,
 		   bool *all)
 {
-	for (struct soft_queue *queue = engine->queues; queue; queue = queue->next) {
-		const struct soft_wait *wait;
-		_Atomic uint32_t *events;
-		uint32_t seen;
+	for (struct soft_queue *queue = engine->waiting; queue; queue = queue->next_waiting) {
+		const struct soft_wait *wait = &queue->head->waits[queue->head->waits_met];
+		_Atomic uint32_t *events = soft_timeline_events(wait->timeline);
 
-		if (!queue->head)
-			continue;
 		if (*count == MAX_WORDS) {
 			*all = false;
-			return true;
+			return;
 		}
-		wait = &queue->head->waits[queue->head->waits_met];
-		events = soft_timeline_events(wait->timeline);
-		seen = atomic_load(events);
-		if (soft_timeline_reached(wait->timeline) >= wait->value)
-			return false;
+		/* It looked at the timeline after it had read this. */
 		words[(*count)++] = (struct futex_waitv) {
-			.val = seen, .uaddr = (uintptr_t)events, .flags = FUTEX_32,
+			.val = queue->seen, .uaddr = (uintptr_t)events, .flags = FUTEX_32,
 		};
 	}
-	return true;
-}
-
-static void reap(struct soft_engine *engine)
-{
-	for (struct soft_queue *queue = engine->queues; queue; queue = queue->next)
-		if (queue->head && queue->head->waits_met < queue->head->wait_count)
-			soft_timeline_reap(queue->head->waits[queue->head->waits_met].timeline);
 }
 
 /* Engine lock held, dropped while asleep. */
-static void idle(struct soft_engine *engine, uint32_t wake)
+static void idle(struct soft_engine *engine, uint32_t wake, uint32_t grant)
 {
 	struct futex_waitv words[MAX_WORDS] = {
 		{ .val = wake, .uaddr = (uintptr_t)&engine->wake,
 		  .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG },
+		{ .val = grant, .uaddr = (uintptr_t)&engine->visitor->wake, .flags = FUTEX_32 },
 	};
-	uint32_t count = 1;
+	uint32_t count = engine->asked ? 2 : 1;
 	bool all = true;
 	struct timespec until;
 	long err;
 
-	if (!gather(engine, words, &count, &all))
-		return;
+	gather(engine, words, &count, &all);
 	until = clock_timespec(clock_now() + (all ? SOFT_POLL_NS : FALLBACK_NS));
 	pthread_mutex_unlock(&engine->lock);
 	err = syscall(SYS_futex_waitv, words, count, 0, count > 1 ? &until : NULL, CLOCK_MONOTONIC);
@@ -279,8 +311,8 @@ static void idle(struct soft_engine *engine, uint32_t wake)
 		syscall(SYS_futex, &engine->wake, FUTEX_WAIT_PRIVATE, wake, &patience, NULL, 0);
 	}
 	pthread_mutex_lock(&engine->lock);
-	if (err < 0)
-		reap(engine);
+	if (err < 0 && engine->asked)
+		soft_qos_reap(engine->dev);
 }
 
 static void *run(void *arg)
@@ -290,18 +322,20 @@ static void *run(void *arg)
 	pthread_mutex_lock(&engine->lock);
 	for (;;) {
 		uint32_t wake = atomic_load(&engine->wake);
-		struct soft_queue *queue = pick(engine);
+		uint32_t grant = atomic_load(&engine->visitor->wake);
+		int64_t now = clock_now();
+		struct soft_queue *queue;
 
-		if (queue) {
-			engine->last = queue;
-			pthread_mutex_unlock(&engine->lock);
+		check_waiting(engine, now);
+		hear_news(engine);
+		follow_policy(engine, now);
+		queue = soft_window_ask(engine, now);
+		if (queue)
 			work(engine, queue);
-			pthread_mutex_lock(&engine->lock);
-		} else if (engine->stop) {
+		else if (engine->stop)
 			break;
-		} else {
-			idle(engine, wake);
-		}
+		else
+			idle(engine, wake, grant);
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return NULL;
@@ -318,15 +352,23 @@ int soft_engine_start(struct soft_dev *dev, struct soft_npu *npu, struct soft_en
 	new->dev = dev;
 	new->npu = npu;
 	new->slot = npu - dev->control->npus;
+	qos_rq_init(&new->rq, atomic_load(&dev->control->qos.policy));
+	qos_group_init(&new->group);
 	err = -pthread_mutex_init(&new->lock, NULL);
 	if (err)
 		goto out_free;
+	err = -EMFILE;
+	new->visitor = soft_visitor_get(dev);
+	if (!new->visitor)
+		goto out_mutex;
 	err = soft_thread(&new->thread, run, new);
 	if (err)
-		goto out_mutex;
+		goto out_visitor;
 	*engine = new;
 	return 0;
 
+out_visitor:
+	soft_visitor_put(dev, new->visitor);
 out_mutex:
 	pthread_mutex_destroy(&new->lock);
 out_free:
@@ -342,6 +384,7 @@ void soft_engine_stop(struct soft_engine *engine)
 	pthread_mutex_unlock(&engine->lock);
 	soft_engine_kick(engine);
 	pthread_join(engine->thread, NULL);
+	soft_visitor_put(engine->dev, engine->visitor);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine);
 }

@@ -182,6 +182,7 @@ int soft_npu_add(struct accel_dev *base, const struct accel_npu_config *config, 
 		npu->bandwidth = config->bandwidth;
 		npu->latency_ns = config->latency_ns;
 		memcpy(npu->name, config->name, strlen(config->name));
+		soft_qos_join(dev, npu - control->npus);
 		atomic_store(&npu->state, SOFT_NPU_ONLINE);
 		atomic_fetch_add(&control->generation, 1);
 		*id = npu->id;

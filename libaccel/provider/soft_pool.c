@@ -116,6 +116,7 @@ static void clear_client(struct soft_dev *dev, uint32_t slot)
 	struct soft_control *control = dev->control;
 	uint64_t mask = ~(1ull << slot % 64);
 
+	soft_qos_drop(dev, atomic_load(&control->clients[slot].id));
 	for (uint32_t i = 0; i < control->entries_high; i++) {
 		struct soft_entry *entry = &control->entries[i];
 
@@ -131,6 +132,7 @@ static void clear_client(struct soft_dev *dev, uint32_t slot)
 	}
 	memset(control->clients[slot].queues, 0, sizeof(control->clients[slot].queues));
 	control->clients[slot].quota = 0;
+	control->clients[slot].granted = 0;
 	atomic_store(&control->clients[slot].lingering, 0);
 	atomic_store(&control->clients[slot].id, 0);
 }
@@ -275,6 +277,8 @@ static int init_control(struct soft_control *control, uint32_t npus, uint64_t by
 {
 	int err = init_lock(&control->lock);
 
+	if (!err)
+		err = init_lock(&control->qos.lock);
 	if (err)
 		return err;
 	if (getrandom(&control->nonce, sizeof(control->nonce), 0) != sizeof(control->nonce))
@@ -293,6 +297,7 @@ static int init_control(struct soft_control *control, uint32_t npus, uint64_t by
 		snprintf(npu->name, sizeof(npu->name), "npu%u", i);
 		atomic_store(&npu->state, SOFT_NPU_ONLINE);
 	}
+	soft_qos_init(control, npus);
 	return 0;
 }
 

@@ -73,11 +73,23 @@ static int attach(struct soft_dev *dev, uint32_t id, struct soft_queue *queue)
 	}
 	queue->engine = *engine;
 	dev->queue_count++;
+	qos_flow_join(&queue->flow, &queue->engine->group);
 	pthread_mutex_lock(&queue->engine->lock);
 	queue->next = queue->engine->queues;
 	queue->engine->queues = queue;
 	pthread_mutex_unlock(&queue->engine->lock);
 	return 0;
+}
+
+static void init_flow(struct soft_queue *queue)
+{
+	const struct accel_queue_qos *qos = &queue->qos;
+	const struct qos_params params = {
+		.class = qos->class_id, .weight = qos->weight,
+		.budget = qos->budget, .period = qos->period_ns,
+	};
+
+	qos_flow_init(&queue->flow, &params);
 }
 
 int soft_queue_create(struct accel_dev *base, uint32_t npu, const struct accel_queue_qos *qos,
@@ -87,24 +99,31 @@ int soft_queue_create(struct accel_dev *base, uint32_t npu, const struct accel_q
 	struct soft_queue *new;
 	int err;
 
-	if (qos->class_id != ACCEL_CLASS_BULK)
-		return -EOPNOTSUPP;
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return -ENOMEM;
 	new->base.dev = base;
 	new->tail = &new->head;
+	new->qos = *qos;
+	init_flow(new);
 	err = init_cond(&new->ended);
 	if (err)
 		goto out_free;
+	if (qos->budget)
+		err = soft_reserve(dev, qos, &new->reservation);
+	if (err)
+		goto out_cond;
 	pthread_mutex_lock(&dev->lock);
 	err = attach(dev, npu, new);
 	pthread_mutex_unlock(&dev->lock);
 	if (err)
-		goto out_cond;
+		goto out_reservation;
 	*queue = &new->base;
 	return 0;
 
+out_reservation:
+	if (new->reservation)
+		soft_unreserve(dev, new->reservation);
 out_cond:
 	pthread_cond_destroy(&new->ended);
 out_free:
@@ -117,9 +136,10 @@ static void drain(struct soft_queue *queue)
 {
 	struct soft_engine *engine = queue->engine;
 
-	atomic_store(&queue->closing, true);
-	soft_engine_kick(engine);
 	pthread_mutex_lock(&engine->lock);
+	atomic_store(&queue->closing, true);
+	soft_engine_news(engine, queue);
+	soft_engine_kick(engine);
 	while (queue->head)
 		pthread_cond_wait(&queue->ended, &engine->lock);
 	pthread_mutex_unlock(&engine->lock);
@@ -136,8 +156,11 @@ static struct soft_engine *detach(struct soft_dev *dev, struct soft_queue *queue
 	for (at = &engine->queues; *at != queue; at = &(*at)->next)
 		;
 	*at = queue->next;
-	if (engine->last == queue)
-		engine->last = NULL;
+	for (at = &engine->news; *at && *at != queue; at = &(*at)->next_news)
+		;
+	if (*at)
+		*at = queue->next_news;
+	qos_flow_fini(&engine->rq, &queue->flow);
 	last = !engine->queues;
 	pthread_mutex_unlock(&engine->lock);
 	dev->queue_count--;
@@ -160,6 +183,8 @@ void soft_queue_destroy(struct accel_queue *base)
 	pthread_mutex_unlock(&dev->lock);
 	if (idle)
 		soft_engine_stop(idle);
+	if (queue->reservation)
+		soft_unreserve(dev, queue->reservation);
 	unuse_npu(dev, slot);
 	pthread_cond_destroy(&queue->ended);
 	free(queue);
@@ -185,16 +210,48 @@ out_end:
 	return err;
 }
 
+static void set_class(struct soft_queue *queue, struct soft_job *job,
+		      const struct accel_submit_qos *qos)
+{
+	bool own = !(qos->flags & ACCEL_SUBMIT_CLASS);
+
+	job->class_id = own ? queue->qos.class_id : qos->class_id;
+	job->weight = own || !qos->weight ? queue->qos.weight : qos->weight;
+	job->deadline = qos->deadline_ns;
+}
+
+/* Engine lock held. Whether the job may be queued, as what it is or as bulk. */
+static int check_deadline(struct soft_queue *queue, struct soft_job *job, uint32_t flags,
+			  struct accel_admission *admission)
+{
+	bool first = queue->submitted == queue->done;
+
+	if (job->class_id != ACCEL_CLASS_DEADLINE || !job->deadline)
+		return 0;
+	soft_admit(queue->engine->dev, job, first ? 0 : queue->last_deadline, admission);
+	if (!admission->reason)
+		return 0;
+	atomic_fetch_add(&soft_class_of(queue->engine, job)->refused, 1);
+	job->class_id = ACCEL_CLASS_BULK;
+	return flags & ACCEL_SUBMIT_ANYWAY ? 0 : -EBUSY;
+}
+
 /* Engine lock held: points are submitted in the order of the queue. */
-static int append(struct soft_queue *queue, struct soft_job *job)
+static int append(struct soft_queue *queue, struct soft_job *job, uint32_t flags,
+		  struct accel_admission *admission)
 {
 	int err;
 
 	if (queue->submitted - queue->done >= SOFT_QUEUE_DEPTH)
 		return -EBUSY;
-	err = claim_signals(job);
+	err = check_deadline(queue, job, flags, admission);
+	if (!err)
+		err = claim_signals(job);
 	if (err)
 		return err;
+	queue->last_deadline = job->promise ? job->deadline : UINT64_MAX;
+	if (!queue->head)
+		soft_engine_news(queue->engine, queue);
 	for (uint32_t i = 0; i < job->signal_count; i++)
 		soft_timeline_publish(job->signals[i].timeline, job->signals[i].slot,
 				      job->signals[i].value);
@@ -213,19 +270,18 @@ int soft_queue_submit(struct accel_queue *base, const struct accel_submit *submi
 	struct soft_job *job;
 	int err;
 
-	if (qos->flags || qos->deadline_ns)
-		return -EOPNOTSUPP;
-	*admission = (struct accel_admission){ 0 };
-
 	err = soft_job_build(queue, submit, &job);
 	if (err)
 		return err;
+	set_class(queue, job, qos);
+	*admission = (struct accel_admission){ 0 };
 	pthread_mutex_lock(&engine->lock);
-	err = append(queue, job);
+	err = append(queue, job, qos->flags, admission);
 	if (!err)
 		*seqno = job->seqno;
 	pthread_mutex_unlock(&engine->lock);
 	if (err) {
+		soft_promise_end(queue->engine->dev, job);
 		soft_job_free(job);
 		return err;
 	}
@@ -291,7 +347,7 @@ static int model_sleep(struct soft_npu *npu, int64_t end)
 static unsigned int begin_timing(struct soft_npu *npu, uint64_t size, int64_t *begin)
 {
 	uint64_t number = atomic_fetch_add(&npu->counters.submitted, 1);
-	bool slow = size >= SOFT_WINDOW || npu->bandwidth || npu->latency_ns;
+	bool slow = size >= SOFT_CHUNK || npu->bandwidth || npu->latency_ns;
 
 	if (!slow && number % TIMED_OF)
 		return 0;
@@ -329,8 +385,8 @@ int soft_copy(struct accel_buffer *dst, uint64_t dst_offset, struct accel_buffer
 	err = soft_move_begin(npu);
 	if (!err)
 		err = model_sleep(npu, soft_model(npu, 0, npu->latency_ns));
-	for (uint64_t done = 0; !err && done < size; done += SOFT_WINDOW) {
-		uint64_t part = size - done < SOFT_WINDOW ? size - done : SOFT_WINDOW;
+	for (uint64_t done = 0; !err && done < size; done += SOFT_CHUNK) {
+		uint64_t part = size - done < SOFT_CHUNK ? size - done : SOFT_CHUNK;
 
 		err = soft_move(npu, &op, &seg, done, part, stream, &fault);
 		if (!err)

@@ -3,8 +3,9 @@
  * The moving half of the soft provider: jobs, queues, engines and timelines.
  *
  * A device runs a thread per NPU that it has queues on. The thread takes jobs
- * from its queues window by window; which queue is next is decided in one
- * place, pick() in soft_engine.c.
+ * from its queues window by window, as the arbiter says (driver/qos.h): which of
+ * its queues is next, and when there is room for a window at the ports that all
+ * processes share.
  */
 #ifndef LIBACCEL_SOFT_QUEUE_H
 #define LIBACCEL_SOFT_QUEUE_H
@@ -51,7 +52,12 @@ struct soft_job {
 	uint32_t op, seg;
 	uint64_t offset;
 	bool started, op_begun;
-	int64_t ready_at;
+	int64_t ready_at, started_at;
+	/* What it is for. */
+	uint32_t class_id, weight;
+	uint64_t deadline;
+	struct soft_promise *promise;	/* the deadline's, if it was admitted */
+	bool demoted;
 	struct accel_result result;
 };
 
@@ -64,7 +70,16 @@ struct soft_queue {
 	struct accel_queue base;
 	struct soft_queue *next;
 	struct soft_engine *engine;
+	struct accel_queue_qos qos;
+	struct soft_reservation *reservation;	/* if the class has one */
 	/* Under the engine's lock. */
+	struct qos_flow flow;
+	struct soft_queue *next_news;
+	bool news;
+	struct soft_queue *next_waiting, **waiting_at;	/* the latter NULL if it does not wait */
+	uint32_t looked;	/* 1 + the wait that is not met while its timeline is as seen */
+	uint32_t seen;
+	uint64_t last_deadline;	/* of the newest job; UINT64_MAX if nothing was promised */
 	struct soft_job *head, **tail;
 	uint64_t submitted, done;
 	uint64_t forgotten_first, forgotten_last;	/* failures that made room for others */
@@ -72,6 +87,18 @@ struct soft_queue {
 	_Atomic bool closing;
 	pthread_cond_t ended;
 	struct soft_failure failures[SOFT_FAILURES];
+};
+
+/* What the engine waits for room for. */
+struct soft_ask {
+	struct soft_queue *queue;
+	uint32_t rank;
+};
+
+/* Room that it was granted. */
+struct soft_window {
+	uint32_t ports[2];
+	uint64_t bytes;
 };
 
 struct soft_engine {
@@ -83,13 +110,37 @@ struct soft_engine {
 	_Atomic uint32_t wake;		/* futex: grows when there may be something to do */
 	bool stop;
 	struct soft_queue *queues;
-	struct soft_queue *last;	/* served last: the next one's turn is first */
+	struct soft_queue *news;	/* to be looked at: a first job, or the end */
+	struct soft_queue *waiting;	/* for timelines */
+	int64_t look_again;		/* when to look whether somebody died */
+	bool buried;			/* the NPU's death has been seen */
+	/* The thread's own, but for flows and the group, which go with queues. */
+	struct qos_rq rq;
+	struct qos_group group;
+	struct soft_visitor *visitor;
+	uint32_t asked;
+	struct soft_ask asks[QOS_ASKS];
+	struct soft_window window;
 };
 
 /* soft_engine.c */
 int soft_engine_start(struct soft_dev *dev, struct soft_npu *npu, struct soft_engine **engine);
 void soft_engine_stop(struct soft_engine *engine);
 void soft_engine_kick(struct soft_engine *engine);
+void soft_engine_news(struct soft_engine *engine, struct soft_queue *queue);
+bool soft_engine_dead(const struct soft_engine *engine);
+
+/* soft_window.c */
+void soft_window_head(const struct soft_queue *queue, struct qos_head *head);
+struct soft_queue *soft_window_ask(struct soft_engine *engine, uint64_t now);
+void soft_window_forget(struct soft_engine *engine);
+int soft_window_move(struct soft_engine *engine, struct soft_queue *queue, uint64_t *moved);
+uint32_t soft_port_of(const struct soft_buffer *buffer, uint64_t offset, uint32_t side);
+
+/* soft_class.c */
+struct soft_class *soft_class_of(const struct soft_engine *engine, const struct soft_job *job);
+void soft_job_started(struct soft_engine *engine, struct soft_job *job, int64_t now);
+void soft_job_ended(struct soft_engine *engine, struct soft_job *job);
 
 /* soft_move.c */
 int soft_move_check(const struct soft_op *op);
