@@ -254,6 +254,37 @@ static const struct npool_extent *find_extent(const struct npool_part *part, u64
 	return &part->extents[low];
 }
 
+/* The part that a byte of a buffer is in, and where in it. */
+static struct npool_part *find_part(const struct npool_bo *bo, u64 offset, u64 *bytes, u64 *start)
+{
+	u64 in_stripe, stripe;
+	u32 index;
+
+	*start = offset;
+	if (!bo->stripe)
+		return bo->parts;
+	stripe = div64_u64_rem(offset, bo->stripe, &in_stripe);
+	*bytes = min(*bytes, bo->stripe - in_stripe);
+	stripe = div_u64_rem(stripe, bo->part_count, &index);
+	*start = stripe * bo->stripe + in_stripe;
+	return &bo->parts[index];
+}
+
+/**
+ * npool_bo_slot() - whose ports a byte of a buffer passes, lost or not; any context
+ * @bo: the buffer
+ * @offset: in the buffer, less than its size
+ * @bytes: lowered to how far that holds from there
+ *
+ * Return: the NPU's slot, QOS_NO_PORT for foreign memory.
+ */
+u32 npool_bo_slot(const struct npool_bo *bo, u64 offset, u64 *bytes)
+{
+	u64 start;
+
+	return bo->dmabuf ? QOS_NO_PORT : find_part(bo, offset, bytes, &start)->npu->slot;
+}
+
 /**
  * npool_bo_place() - where a byte of a buffer is
  * @bo: the buffer
@@ -266,7 +297,7 @@ static const struct npool_extent *find_extent(const struct npool_part *part, u64
 int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_place *place)
 {
 	const struct npool_extent *extent;
-	struct npool_part *part = bo->parts;
+	struct npool_part *part;
 	struct npool_npu *npu;
 	u64 end, left, in_page;
 
@@ -274,15 +305,7 @@ int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_pla
 		*place = (struct npool_place){ .addr = bo->map.vaddr + offset };
 		return 0;
 	}
-	if (bo->stripe) {
-		u64 in_stripe, stripe = div64_u64_rem(offset, bo->stripe, &in_stripe);
-		u32 index;
-
-		*bytes = min(*bytes, bo->stripe - in_stripe);
-		stripe = div_u64_rem(stripe, bo->part_count, &index);
-		part += index;
-		offset = stripe * bo->stripe + in_stripe;
-	}
+	part = find_part(bo, offset, bytes, &offset);
 	extent = find_extent(part, offset, &end);
 	*bytes = min(*bytes, end - offset);
 	/* With one NPU the whole buffer is lost, what lies on others too. */

@@ -115,5 +115,6 @@ void npool_client_close(struct drm_device *drm, struct drm_file *file)
 	npool_queues_cancel(client);
 	xa_erase(&client->pool->clients, client->id);
 	xa_destroy(&client->queues);
+	kvfree(client->promised);
 	kfree_rcu_mightsleep(client);
 }

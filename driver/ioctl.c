@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The door from user space: one table of calls, and the rules about sizes that
- * drm_ioctl() does not have. A handler gets a struct of the size it knows, and
- * changes it only when it succeeds, because DRM copies it back either way.
+ * drm_ioctl() does not have. A handler gets a struct of the size it knows, zeroed
+ * where the caller's is shorter, and changes it only when it succeeds, because
+ * DRM copies it back either way. A submit whose deadline is refused uses that: the
+ * refusal is what the caller asked for.
  */
 #include <linux/build_bug.h>
 #include <linux/uaccess.h>
@@ -11,26 +13,44 @@
 
 #include "npool.h"
 
-/* First published sizes: they never change, the structs may grow past them. */
-#define V1_SIZE(name, size) \
+/* Present sizes: a struct may only grow. */
+#define SIZE(name, size) \
 	static_assert(sizeof(struct drm_npool_##name) == (size))
 
-V1_SIZE(query, 32);
-V1_SIZE(pool_info, 56);
-V1_SIZE(npu_info, 104);
-V1_SIZE(npu_stats, 72);
-V1_SIZE(client_info, 32);
-V1_SIZE(bo_create, 48);
-V1_SIZE(bo_info, 48);
-V1_SIZE(queue_create, 16);
-V1_SIZE(queue_destroy, 8);
-V1_SIZE(seg, 24);
-V1_SIZE(op, 40);
-V1_SIZE(sync, 16);
-V1_SIZE(submit, 64);
-V1_SIZE(wait, 40);
-V1_SIZE(set_quota, 16);
-V1_SIZE(npu_ctl, 24);
+SIZE(query, 32);
+SIZE(pool_info, 56);
+SIZE(npu_info, 104);
+SIZE(npu_stats, 72);
+SIZE(client_info, 32);
+SIZE(qos_info, 32);
+SIZE(port_info, 56);
+SIZE(class_stats, 2104);
+SIZE(bo_create, 48);
+SIZE(bo_info, 48);
+SIZE(queue_create, 48);
+SIZE(queue_destroy, 8);
+SIZE(seg, 24);
+SIZE(op, 40);
+SIZE(sync, 16);
+SIZE(submit, 96);
+SIZE(wait, 40);
+SIZE(set_quota, 16);
+SIZE(npu_ctl, 24);
+SIZE(qos_ctl, 24);
+
+/* First published sizes, which never change: callers with those go on working. */
+static const u8 first_size[] = {
+	[DRM_NPOOL_QUERY] = 32,
+	[DRM_NPOOL_BO_CREATE] = 48,
+	[DRM_NPOOL_BO_INFO] = 48,
+	[DRM_NPOOL_QUEUE_CREATE] = 16,
+	[DRM_NPOOL_QUEUE_DESTROY] = 8,
+	[DRM_NPOOL_SUBMIT] = 64,
+	[DRM_NPOOL_WAIT] = 40,
+	[DRM_NPOOL_SET_QUOTA] = 16,
+	[DRM_NPOOL_NPU_CTL] = 24,
+	[DRM_NPOOL_QOS_CTL] = 24,
+};
 
 #define NPOOL_IOCTL(name, func) DRM_IOCTL_DEF_DRV(NPOOL_##name, func, 0)
 
@@ -44,7 +64,10 @@ const struct drm_ioctl_desc npool_ioctls[] = {
 	NPOOL_IOCTL(WAIT, npool_wait_ioctl),
 	NPOOL_IOCTL(SET_QUOTA, npool_set_quota_ioctl),
 	NPOOL_IOCTL(NPU_CTL, npool_npu_ctl_ioctl),
+	NPOOL_IOCTL(QOS_CTL, npool_qos_ctl_ioctl),
 };
+
+static_assert(ARRAY_SIZE(npool_ioctls) == ARRAY_SIZE(first_size));
 
 const int npool_ioctl_count = ARRAY_SIZE(npool_ioctls);
 
@@ -87,14 +110,15 @@ static int check(unsigned int cmd, unsigned long arg)
 	void __user *user = (void __user *)arg;
 	int ret;
 
-	if (_IOC_DIR(cmd) != _IOC_DIR(known) || size < _IOC_SIZE(known))
+	if (_IOC_DIR(cmd) != _IOC_DIR(known) || size < first_size[_IOC_NR(cmd) - DRM_COMMAND_BASE])
 		return -EINVAL;
 	if (size > _IOC_SIZE(known)) {
 		ret = check_tail(user + _IOC_SIZE(known), size - _IOC_SIZE(known));
 		if (ret)
 			return ret;
+		size = _IOC_SIZE(known);
 	}
-	return _IOC_DIR(known) & _IOC_READ ? probe(user, _IOC_SIZE(known)) : 0;
+	return _IOC_DIR(known) & _IOC_READ ? probe(user, size) : 0;
 }
 
 /**

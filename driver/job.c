@@ -19,6 +19,7 @@ static void give_back(struct npool_job *job)
 	for (i = 0; i < job->wait_count; i++)
 		dma_fence_put(job->waits[i].fence);
 	npool_fence_drop(job->fence);
+	kfree(job->demands);
 	kvfree(job->uses);
 	kvfree(job->waits);
 	kvfree(job->segs);
@@ -83,19 +84,80 @@ void npool_job_fail(struct npool_job *job, int error, u32 npu)
 	};
 }
 
-static void advance(struct npool_job *job, u64 bytes)
+/** npool_job_missed() - whether a job that ends now does so after its deadline */
+bool npool_job_missed(const struct npool_job *job, ktime_t now)
 {
-	const struct npool_op *op = &job->ops[job->op];
+	return job->deadline && ktime_to_ns(now) > job->deadline;
+}
 
-	job->bytes += bytes;
-	job->done += bytes;
-	if (job->done < op->segs[job->seg].size)
-		return;
-	job->done = 0;
-	if (++job->seg < op->seg_count)
-		return;
-	job->seg = 0;
-	job->op++;
+/* Where a job is. */
+struct cursor {
+	u32 op;
+	u32 seg;
+	u64 done;
+};
+
+static struct cursor advance(const struct npool_job *job, struct cursor at, u64 bytes)
+{
+	const struct npool_op *op = &job->ops[at.op];
+
+	at.done += bytes;
+	if (at.done < op->segs[at.seg].size)
+		return at;
+	at.done = 0;
+	if (++at.seg < op->seg_count)
+		return at;
+	at.seg = 0;
+	at.op++;
+	return at;
+}
+
+static struct cursor here(const struct npool_job *job)
+{
+	return (struct cursor){ .op = job->op, .seg = job->seg, .done = job->done };
+}
+
+/* What of the segment at a cursor lies between the same ports. */
+static struct npool_span piece(const struct npool_job *job, struct cursor at)
+{
+	const struct npool_op *op = &job->ops[at.op];
+	const struct drm_npool_seg *seg = &op->segs[at.seg];
+	struct npool_span span = { .port[0] = QOS_NO_PORT, .bytes = seg->size - at.done };
+
+	if (op->src)
+		span.port[0] = npool_port(npool_bo_slot(op->src, seg->src_offset + at.done,
+							&span.bytes), 0);
+	span.port[1] = npool_port(npool_bo_slot(op->dst, seg->dst_offset + at.done, &span.bytes), 1);
+	return span;
+}
+
+static bool same_ports(const struct npool_span *a, const struct npool_span *b)
+{
+	return a->port[0] == b->port[0] && a->port[1] == b->port[1];
+}
+
+/**
+ * npool_job_ahead() - what a job goes on with, up to about @most bytes; any context
+ * @job: has not ended, and is moved by nobody meanwhile
+ * @most: at least 1
+ */
+struct npool_span npool_job_ahead(const struct npool_job *job, u64 most)
+{
+	struct cursor at = here(job);
+	struct npool_span span = piece(job, at), next = span;
+	u32 segs;
+
+	for (segs = 1; segs < NPOOL_WINDOW_SEGS && span.bytes < most; segs++) {
+		at = advance(job, at, next.bytes);
+		if (at.op == job->op_count)
+			break;
+		next = piece(job, at);
+		if (!same_ports(&next, &span))
+			break;
+		span.bytes += next.bytes;
+	}
+	span.bytes = min(span.bytes, most);
+	return span;
 }
 
 static int locate(struct npool_job *job, struct npool_bo *bo, u64 offset, u64 *bytes,
@@ -108,23 +170,21 @@ static int locate(struct npool_job *job, struct npool_bo *bo, u64 offset, u64 *b
 	return ret;
 }
 
-/* One contiguous move at the cursor; *budget is lowered by what it took. */
-static int move(struct npool_job *job, u64 *budget)
+/* One contiguous move at the cursor of at most *bytes, which is lowered to what it took. */
+static int move(struct npool_job *job, u64 *bytes)
 {
 	const struct npool_op *op = &job->ops[job->op];
 	const struct drm_npool_seg *seg = &op->segs[job->seg];
 	struct npool_npu *npu = job->queue->npu;
 	struct drm_npool_npu_stats *stats = &npu->engine.stats;
-	u64 bytes = min(seg->size - job->done, *budget);
 	struct npool_place dst, src = {};
 	struct npool_xfer xfer;
 	bool copy = op->type == DRM_NPOOL_OP_COPY;
-	bool start = !job->seg && !job->done;
 	int ret;
 
-	ret = locate(job, op->dst, seg->dst_offset + job->done, &bytes, &dst);
+	ret = locate(job, op->dst, seg->dst_offset + job->done, bytes, &dst);
 	if (!ret && copy)
-		ret = locate(job, op->src, seg->src_offset + job->done, &bytes, &src);
+		ret = locate(job, op->src, seg->src_offset + job->done, bytes, &src);
 	if (ret)
 		return ret;
 	xfer = (struct npool_xfer){
@@ -132,9 +192,9 @@ static int move(struct npool_job *job, u64 *budget)
 		.src = src.addr,
 		.dst_page = dst.page,
 		.src_page = src.page,
-		.bytes = bytes,
+		.bytes = *bytes,
 		.pattern = (__force u64)cpu_to_le64(ror64(op->pattern, job->done % 8 * 8)),
-		.start = start,
+		.start = !job->seg && !job->done,
 	};
 	ret = copy ? npu->ops->copy(npu->hw, &xfer) : npu->ops->fill(npu->hw, &xfer);
 	if (ret) {
@@ -142,32 +202,49 @@ static int move(struct npool_job *job, u64 *budget)
 		return ret;
 	}
 	if (copy)
-		WRITE_ONCE(stats->bytes_copied, stats->bytes_copied + bytes);
+		WRITE_ONCE(stats->bytes_copied, stats->bytes_copied + *bytes);
 	else
-		WRITE_ONCE(stats->bytes_filled, stats->bytes_filled + bytes);
-	*budget -= min(*budget, bytes + (start ? npu->engine.start_cost : 0));
-	advance(job, bytes);
+		WRITE_ONCE(stats->bytes_filled, stats->bytes_filled + *bytes);
 	return 0;
 }
 
 /**
- * npool_job_step() - go on with a job
+ * npool_job_step() - go on with a job for a window
  * @job: the engine's current
- * @window: most bytes to move, starts of operations counted by what they cost
+ * @span: as npool_job_ahead() said, not longer
+ *
+ * Less is moved where it takes long, for an NPU that starts each operation slowly
+ * must not keep others waiting for all that a window holds.
  *
  * Return: true when the job has ended, well or not.
  */
-bool npool_job_step(struct npool_job *job, u64 window)
+bool npool_job_step(struct npool_job *job, const struct npool_span *span)
 {
 	struct npool_npu *npu = job->queue->npu;
+	u64 left = span->bytes, end = ktime_get_ns() + NPOOL_WINDOW_NS;
 
 	if (npu->ops->health(npu->hw)) {
 		npool_job_fail(job, -ENODEV, npu->id);
 		npool_npu_died(npu);
 		return true;
 	}
-	while (window && job->op < job->op_count)
-		if (move(job, &window))
+	while (left && job->op < job->op_count) {
+		struct cursor at = here(job);
+		struct npool_span next = piece(job, at);
+		u64 bytes = min(next.bytes, left);
+
+		if (!same_ports(&next, span))
+			break;
+		if (move(job, &bytes))
 			return true;
+		at = advance(job, at, bytes);
+		job->op = at.op;
+		job->seg = at.seg;
+		job->done = at.done;
+		job->bytes += bytes;
+		left -= bytes;
+		if (ktime_get_ns() >= end)
+			break;
+	}
 	return job->op == job->op_count;
 }

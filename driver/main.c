@@ -55,6 +55,7 @@ static void fini(struct drm_device *drm, void *data)
 
 	destroy_workqueue(pool->wq);
 	cleanup_srcu_struct(&pool->srcu);
+	npool_ports_fini(pool);
 	xa_destroy(&pool->npus);
 	xa_destroy(&pool->clients);
 	mutex_destroy(&pool->bo_lock);
@@ -70,10 +71,11 @@ static int init(struct npool_device *pool)
 	if (!pool->wq)
 		return -ENOMEM;
 	ret = init_srcu_struct(&pool->srcu);
-	if (ret) {
-		destroy_workqueue(pool->wq);
-		return ret;
-	}
+	if (ret)
+		goto wq;
+	ret = npool_ports_init(pool);
+	if (ret)
+		goto srcu;
 	mutex_init(&pool->member_lock);
 	mutex_init(&pool->lock);
 	mutex_init(&pool->bo_lock);
@@ -81,6 +83,12 @@ static int init(struct npool_device *pool)
 	xa_init(&pool->npus);
 	xa_init(&pool->clients);
 	return drmm_add_action_or_reset(&pool->drm, fini, pool);
+
+srcu:
+	cleanup_srcu_struct(&pool->srcu);
+wq:
+	destroy_workqueue(pool->wq);
+	return ret;
 }
 
 static int __init npool_init(void)

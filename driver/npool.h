@@ -10,9 +10,10 @@
  *         npool_mem.lock
  *     dma_resv of buffers (drm_exec), taken without member_lock
  *   npool_client.lock (spinlock)
- *   dma_fence.lock > npool_engine.lock (spinlocks, interrupts off)
+ *   dma_fence.lock > npool_engine.lock > npool_device.qos_lock (spinlocks,
+ *	interrupts off); an engine is woken under any of them
  * No user memory is touched under any of them. The engine's thread is on the
- * way to signal fences and takes npool_engine.lock only.
+ * way to signal fences and takes npool_engine.lock and npool_device.qos_lock only.
  *
  * References: a handle, mapping, dma-buf and unfinished job each hold the buffer;
  * a buffer and a queue each use the NPUs that they need, which also holds the
@@ -21,6 +22,7 @@
 #ifndef NPOOL_H
 #define NPOOL_H
 
+#include <linux/idr.h>
 #include <linux/iosys-map.h>
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -41,6 +43,7 @@
 
 #include "compat.h"
 #include "npool_hw.h"
+#include "qos.h"
 
 #define NPOOL_MAX_NPUS		512u	/* members listed at once */
 #define NPOOL_MAX_OPS		1024u	/* operations of a submit */
@@ -50,8 +53,12 @@
 #define NPOOL_QUEUE_DEPTH	256u	/* unfinished submits of a queue */
 #define NPOOL_MAX_STRIDE	4096u	/* bytes from item to item of an array */
 #define NPOOL_MAX_FAILURES	64u	/* failures that a queue remembers */
-#define NPOOL_WINDOW		SZ_1M	/* most bytes moved without asking pick() again */
-#define NPOOL_WINDOW_NS		1000000u	/* most claimed time of a window */
+#define NPOOL_WINDOW_NS		1000000u	/* time after which a window takes no further piece */
+#define NPOOL_WINDOW_SEGS	256u	/* most segments of a window */
+#define NPOOL_END_BATCH		64u	/* submits ended between two windows */
+#define NPOOL_MAX_PORTS		16u	/* of a submit with a deadline */
+#define NPOOL_MAX_PROMISES	4096u	/* submits with a deadline of an open file */
+#define NPOOL_SHARE		512u	/* parts of 1024 of a port's promises for an open file */
 #define NPOOL_FAULT_AROUND	((unsigned long)SZ_2M)	/* aligned bytes that one page fault maps */
 #define NPOOL_FAULT_BATCH	64u	/* pages inserted at once */
 #define NPOOL_CLEAR_STEP	((u64)SZ_4M)	/* bytes zeroed between two looks at signals */
@@ -61,6 +68,22 @@
 #define NPOOL_NO_NPU		U32_MAX
 
 struct npool_fence;
+
+/** npool_port() - index of a slot's port; @side 0 is read from, 1 written to */
+static inline u32 npool_port(u32 slot, u32 side)
+{
+	return slot == QOS_NO_PORT ? QOS_NO_PORT : 2 * slot + side;
+}
+
+/**
+ * struct npool_reserved - What reservations take of a port
+ * @rate: bytes a second
+ * @burst: their budgets
+ */
+struct npool_reserved {
+	u64 rate;
+	u64 burst;
+};
 
 /**
  * struct npool_device - A pool
@@ -75,6 +98,11 @@ struct npool_fence;
  * @srcu: read side around a page fault, so that removal can wait for those that
  *	have not seen the NPU dead before it takes mappings away
  * @wq: frees ended jobs, removes NPUs that their engine found dead
+ * @slots: of listed members, under @lock
+ * @policy: an &enum drm_npool_policy, under @lock
+ * @slack_ns: that ports were tuned to, under @lock
+ * @any: what reservations that hold at whichever NPU come to at a port read
+ *	from, written to, under @lock
  */
 struct npool_device {
 	struct drm_device drm;
@@ -82,6 +110,9 @@ struct npool_device {
 	struct mutex member_lock;
 	/** @lock: protects @npus, @generation, npool_npu.dead and using an NPU by id */
 	struct mutex lock;
+	/** @qos_lock: protects @ports, all visitors and demands, npool_client.promised */
+	spinlock_t qos_lock;
+	struct qos_ports ports;
 	struct xarray npus;
 	u32 next_npu;
 	u32 npu_count;
@@ -93,6 +124,10 @@ struct npool_device {
 	atomic64_t next_client;
 	struct srcu_struct srcu;
 	struct workqueue_struct *wq;
+	struct ida slots;
+	u32 policy;
+	u64 slack_ns;
+	struct npool_reserved any[2];
 };
 
 /**
@@ -101,18 +136,29 @@ struct npool_device {
  * @id: its number
  * @quota: most bytes it may have in buffers that it created, 0 for no limit
  * @used: bytes it has
+ * @granted: rate that it may reserve without privilege
+ * @reserved: rate that it has reserved
  * @queues: its queues by number
  * @busy_ns: time that engines worked for it
+ * @promised: bytes promised to its submits by port, made with the first deadline
+ * @promises: submits that have a promise
  */
 struct npool_client {
 	struct npool_device *pool;
 	u64 id;
-	/** @lock: protects @quota, @used and npool_bo.handles of buffers it created */
+	/**
+	 * @lock: protects @quota, @used, @granted, @reserved and npool_bo.handles of
+	 * buffers it created
+	 */
 	spinlock_t lock;
 	u64 quota;
 	u64 used;
+	u64 granted;
+	u64 reserved;
 	struct xarray queues;
 	atomic64_t busy_ns;
+	u64 *promised;
+	u32 promises;
 };
 
 /**
@@ -132,31 +178,42 @@ struct npool_mem {
 /**
  * struct npool_engine - An NPU's copy engine
  * @queues: all queues, by npool_queue.node
- * @ready: queues whose first job can go on, by npool_queue.ready, next first
+ * @groups: of clients that have queues here, by npool_group.node
+ * @ending: queues whose first job needs no room at ports but is to end
+ * @rq: the other queues whose first job can go on
  * @dead: takes no more submits, all jobs end with -ENODEV
+ * @stirred: something has become ready since the thread last asked for room
+ * @asked: whose asks the visitor's are; the thread's
+ * @visitor: where it waits for room, and the window it was granted
  * @wait: where the thread sleeps
  * @thread: moves the data
- * @window: bytes moved before another queue may have its turn
- * @start_cost: bytes of @window that the start of an operation is worth
+ * @window: most bytes to ask for at once
  * @stats: written by the thread, but for jobs_submitted (@lock); read by anybody
+ * @classes: by &enum drm_npool_class
  */
 struct npool_engine {
 	/** @lock: protects all below and the job lists of the engine's queues */
 	spinlock_t lock;
 	struct list_head queues;
-	struct list_head ready;
+	struct list_head groups;
+	struct list_head ending;
+	struct qos_rq rq;
 	bool dead;
+	bool stirred;
+	struct npool_queue *asked[QOS_ASKS];
+	struct qos_visitor visitor;
 	wait_queue_head_t wait;
 	struct task_struct *thread;
 	u64 window;
-	u64 start_cost;
 	struct drm_npool_npu_stats stats;
+	struct drm_npool_class_stats classes[DRM_NPOOL_CLASSES];
 };
 
 /**
  * struct npool_npu - A member
  * @pool: its pool
  * @id: its number
+ * @slot: of its ports, while it is listed
  * @ref: keeps this struct: the backend until it unregisters, the pool while listed
  * @users: keeps the memory: being alive, buffers and queues
  * @dead: has left
@@ -174,6 +231,7 @@ struct npool_engine {
 struct npool_npu {
 	struct npool_device *pool;
 	u32 id;
+	u32 slot;
 	struct kref ref;
 	refcount_t users;
 	bool dead;
@@ -257,14 +315,34 @@ struct npool_failure {
 };
 
 /**
+ * struct npool_group - A client's queues on one engine, protected by its lock
+ * @node: in npool_engine.groups
+ * @client: whose
+ * @queues: how many
+ * @group: what the arbiter keeps
+ */
+struct npool_group {
+	struct list_head node;
+	struct npool_client *client;
+	unsigned int queues;
+	struct qos_group group;
+};
+
+/**
  * struct npool_queue - Submits that run in order on one NPU's engine
  * @ref: the client until it destroys it, jobs, calls in progress
  * @npu: in use
  * @client: its file, which outlives its jobs
  * @id: its number in the file
  * @context: of its fences
+ * @params: what it was made for
+ * @side: where its reservation holds, read from, written to: an NPU that it
+ *	uses, or NULL for whichever it is
+ * @reserved: it has one
  * @node: in npool_engine.queues
- * @ready: in npool_engine.ready, or empty
+ * @ending: in npool_engine.ending, or empty
+ * @flow: in npool_engine.rq
+ * @group: shared with the client's other queues on the engine
  * @jobs: unfinished, first to run first
  * @depth: length of @jobs
  * @cancelled: all jobs end with -ECANCELED
@@ -286,8 +364,13 @@ struct npool_queue {
 	struct npool_client *client;
 	u32 id;
 	u64 context;
+	struct qos_params params;
+	struct npool_npu *side[2];
+	bool reserved;
 	struct list_head node;
-	struct list_head ready;
+	struct list_head ending;
+	struct qos_flow flow;
+	struct npool_group *group;
 	struct list_head jobs;
 	unsigned int depth;
 	bool cancelled;
@@ -357,14 +440,25 @@ struct npool_job_wait {
  * @seg: segment of it
  * @done: and bytes of that which are done
  * @bytes: moved so far
+ * @class: an &enum drm_npool_class
+ * @weight: where bulk shares
+ * @deadline: as given, 0 for none
+ * @earliest: with @reason, the earliest that would fit
+ * @reason: why @deadline is not promised
+ * @anyway: it runs without the promise
+ * @exempt: the promises of its file have no limit
+ * @promised: @demands are held
+ * @demoted: it was served as bulk though its class is higher
  * @failure: why it failed
  * @ops: what to do
  * @segs: all segments
  * @uses: buffers, each once
  * @waits: fences
+ * @demands: what it would have promised at ports
  * @op_count: length of @ops
  * @use_count: length of @uses
  * @wait_count: length of @waits
+ * @demand_count: length of @demands
  * @free: gives all that back, where sleeping is allowed
  */
 struct npool_job {
@@ -380,15 +474,36 @@ struct npool_job {
 	u32 seg;
 	u64 done;
 	u64 bytes;
+	u32 class;
+	u32 weight;
+	u64 deadline;
+	u64 earliest;
+	u32 reason;
+	bool anyway;
+	bool exempt;
+	bool promised;
+	bool demoted;
 	struct npool_failure failure;
 	struct npool_op *ops;
 	struct drm_npool_seg *segs;
 	struct npool_bo_use *uses;
 	struct npool_job_wait *waits;
+	struct qos_demand *demands;
 	u32 op_count;
 	u32 use_count;
 	u32 wait_count;
+	u32 demand_count;
 	struct work_struct free;
+};
+
+/**
+ * struct npool_span - What lies ahead in a job between the same two ports
+ * @port: read from, written to
+ * @bytes: how much
+ */
+struct npool_span {
+	u32 port[2];
+	u64 bytes;
 };
 
 /**
@@ -461,6 +576,7 @@ int npool_bo_publish(struct npool_bo *bo);
 struct npool_bo *npool_bo_find(struct drm_file *file, u32 handle);
 bool npool_bo_lost(const struct npool_bo *bo);
 void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu);
+u32 npool_bo_slot(const struct npool_bo *bo, u64 offset, u64 *bytes);
 int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_place *place);
 struct page **npool_bo_pages(struct npool_bo *bo, unsigned int *count);
 void npool_bo_put(struct npool_bo *bo);
@@ -505,17 +621,39 @@ struct npool_job *npool_job_new(struct npool_queue *queue);
 void npool_job_put(struct npool_job *job);
 void npool_job_retire(struct npool_job *job);
 void npool_job_fail(struct npool_job *job, int error, u32 npu);
-bool npool_job_step(struct npool_job *job, u64 window);
+bool npool_job_missed(const struct npool_job *job, ktime_t now);
+struct npool_span npool_job_ahead(const struct npool_job *job, u64 most);
+bool npool_job_step(struct npool_job *job, const struct npool_span *span);
 
 /* engine.c */
 int npool_engine_start(struct npool_npu *npu);
 void npool_engine_stop(struct npool_npu *npu);
-int npool_engine_attach(struct npool_queue *queue);
+int npool_engine_attach(struct npool_queue *queue, struct npool_group *group);
 void npool_engine_cancel(struct npool_queue *queue);
 void npool_engine_detach(struct npool_queue *queue);
 struct dma_fence *npool_engine_push(struct npool_job *job);
 void npool_engine_arm(struct npool_job *job);
 void npool_engine_disarm(struct npool_job *job);
+void npool_engine_set_policy(struct npool_engine *engine, u32 policy);
+
+/* ports.c */
+int npool_ports_init(struct npool_device *pool);
+void npool_ports_fini(struct npool_device *pool);
+int npool_ports_join(struct npool_npu *npu);
+void npool_ports_leave(struct npool_npu *npu);
+void npool_ports_settle(struct npool_device *pool);
+int npool_qos_ctl_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* reserve.c */
+int npool_reserve(struct npool_queue *queue, const struct drm_npool_queue_create *args);
+void npool_unreserve(struct npool_queue *queue);
+bool npool_covered(const struct npool_queue *queue, const struct npool_span *span);
+
+/* promise.c */
+int npool_promise_prepare(struct npool_job *job);
+bool npool_promise_admit(struct npool_job *job, const struct npool_job *before);
+void npool_promise_moved(struct npool_job *job, const struct npool_span *span, u64 bytes);
+void npool_promise_end(struct npool_job *job);
 
 /* fence.c */
 struct npool_fence *npool_fence_new(void);

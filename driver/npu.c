@@ -26,6 +26,7 @@ static void drop_user(struct npool_npu *npu)
 		return;
 	mutex_lock(&pool->lock);
 	xa_erase(&pool->npus, npu->id);
+	npool_ports_leave(npu);
 	WRITE_ONCE(pool->npu_count, pool->npu_count - 1);
 	mutex_unlock(&pool->lock);
 	npool_mem_fini(npu);
@@ -99,9 +100,14 @@ static int list_npu(struct npool_device *pool, struct npool_npu *npu)
 		goto unlock;
 	npu->id = pool->next_npu;
 	npu->engine.stats.id = npu->id;
-	ret = xa_err(xa_store(&pool->npus, npu->id, npu, GFP_KERNEL));
+	ret = npool_ports_join(npu);
 	if (ret)
 		goto unlock;
+	ret = xa_err(xa_store(&pool->npus, npu->id, npu, GFP_KERNEL));
+	if (ret) {
+		npool_ports_leave(npu);
+		goto unlock;
+	}
 	pool->next_npu++;
 	WRITE_ONCE(pool->npu_count, pool->npu_count + 1);
 	pool->generation++;

@@ -122,12 +122,101 @@ static int ask_client(struct npool_client *self, u64 id, struct answer *answer)
 	return 0;
 }
 
+static int ask_qos(struct npool_client *client, struct answer *answer)
+{
+	struct drm_npool_qos_info *info = new_items(answer, 1, sizeof(*info));
+	struct npool_device *pool = client->pool;
+
+	if (!info)
+		return -ENOMEM;
+	mutex_lock(&pool->lock);
+	info->policy = pool->policy;
+	info->slack_ns = pool->slack_ns;
+	mutex_unlock(&pool->lock);
+	spin_lock(&client->lock);
+	info->granted = client->granted;
+	info->reserved = client->reserved;
+	spin_unlock(&client->lock);
+	return 0;
+}
+
+static void port_info(struct npool_npu *npu, u32 side, struct drm_npool_port_info *info)
+{
+	struct npool_device *pool = npu->pool;
+	const struct qos_port *port = &pool->ports.port[npool_port(npu->slot, side)];
+
+	info->npu = npu->id;
+	info->side = side;
+	spin_lock_irq(&pool->qos_lock);
+	info->bandwidth = port->bandwidth;
+	info->overhead_ns = port->overhead;
+	info->window = port->window;
+	info->inflight = port->inflight;
+	info->reserved = port->reserved;
+	info->promised = port->promised;
+	spin_unlock_irq(&pool->qos_lock);
+}
+
+static int ask_ports(struct npool_device *pool, struct answer *answer)
+{
+	struct drm_npool_port_info *info;
+	struct npool_npu *npu;
+	unsigned long id;
+
+	mutex_lock(&pool->lock);
+	info = new_items(answer, 2 * pool->npu_count, sizeof(*info));
+	if (!info) {
+		mutex_unlock(&pool->lock);
+		return -ENOMEM;
+	}
+	xa_for_each(&pool->npus, id, npu) {
+		port_info(npu, 0, info++);
+		port_info(npu, 1, info++);
+	}
+	mutex_unlock(&pool->lock);
+	return 0;
+}
+
+static void class_stats(struct npool_npu *npu, struct drm_npool_class_stats *stats)
+{
+	struct npool_engine *engine = &npu->engine;
+	u32 class;
+
+	spin_lock_irq(&engine->lock);
+	memcpy(stats, engine->classes, sizeof(engine->classes));
+	spin_unlock_irq(&engine->lock);
+	for (class = 0; class < DRM_NPOOL_CLASSES; class++) {
+		stats[class].npu = npu->id;
+		stats[class].class_id = class;
+	}
+}
+
+static int ask_classes(struct npool_device *pool, struct answer *answer)
+{
+	struct drm_npool_class_stats *stats;
+	struct npool_npu *npu;
+	unsigned long id;
+
+	mutex_lock(&pool->lock);
+	stats = new_items(answer, DRM_NPOOL_CLASSES * pool->npu_count, sizeof(*stats));
+	if (!stats) {
+		mutex_unlock(&pool->lock);
+		return -ENOMEM;
+	}
+	xa_for_each(&pool->npus, id, npu) {
+		class_stats(npu, stats);
+		stats += DRM_NPOOL_CLASSES;
+	}
+	mutex_unlock(&pool->lock);
+	return 0;
+}
+
 static int ask(struct npool_client *client, const struct drm_npool_query *args,
 	       struct answer *answer)
 {
 	struct npool_device *pool = client->pool;
 
-	if (args->topic != DRM_NPOOL_TOPIC_CLIENT && args->topic <= DRM_NPOOL_TOPIC_CLIENT &&
+	if (args->topic != DRM_NPOOL_TOPIC_CLIENT && args->topic <= DRM_NPOOL_TOPIC_CLASSES &&
 	    args->id)
 		return -EINVAL;
 	switch (args->topic) {
@@ -139,6 +228,12 @@ static int ask(struct npool_client *client, const struct drm_npool_query *args,
 		return ask_npus(pool, answer, true);
 	case DRM_NPOOL_TOPIC_CLIENT:
 		return ask_client(client, args->id, answer);
+	case DRM_NPOOL_TOPIC_QOS:
+		return ask_qos(client, answer);
+	case DRM_NPOOL_TOPIC_PORTS:
+		return ask_ports(pool, answer);
+	case DRM_NPOOL_TOPIC_CLASSES:
+		return ask_classes(pool, answer);
 	default:
 		return -EOPNOTSUPP;
 	}

@@ -38,6 +38,7 @@ static void end(struct npool_queue *queue)
 	npool_engine_cancel(queue);
 	wait_event(queue->wait, !atomic_read(&queue->unfreed));
 	npool_engine_detach(queue);
+	npool_unreserve(queue);
 	npool_queue_put(queue);
 }
 
@@ -54,7 +55,22 @@ void npool_queues_cancel(struct npool_client *client)
 		end(queue);
 }
 
-static struct npool_queue *new_queue(struct npool_client *client, struct npool_npu *npu)
+static int check_args(const struct drm_npool_queue_create *args)
+{
+	u32 flags = args->flags;
+
+	if (flags & ~(DRM_NPOOL_QUEUE_SRC | DRM_NPOOL_QUEUE_DST))
+		return -EOPNOTSUPP;
+	if (args->pad || (flags && !args->budget))
+		return -EINVAL;
+	if ((!(flags & DRM_NPOOL_QUEUE_SRC) && args->src) ||
+	    (!(flags & DRM_NPOOL_QUEUE_DST) && args->dst))
+		return -EINVAL;
+	return 0;
+}
+
+static struct npool_queue *new_queue(struct npool_client *client, struct npool_npu *npu,
+				     const struct qos_params *params)
 {
 	struct npool_queue *queue = kzalloc(sizeof(*queue), GFP_KERNEL_ACCOUNT);
 
@@ -64,11 +80,33 @@ static struct npool_queue *new_queue(struct npool_client *client, struct npool_n
 	queue->npu = npu;
 	queue->client = client;
 	queue->context = dma_fence_context_alloc(1);
+	queue->params = *params;
+	qos_flow_init(&queue->flow, params);
 	INIT_LIST_HEAD(&queue->node);
-	INIT_LIST_HEAD(&queue->ready);
+	INIT_LIST_HEAD(&queue->ending);
 	INIT_LIST_HEAD(&queue->jobs);
 	init_waitqueue_head(&queue->wait);
 	return queue;
+}
+
+/* Reserved first: nobody may find the queue before it is whole. */
+static int publish(struct npool_client *client, struct npool_queue *queue)
+{
+	struct npool_group *group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!group)
+		return -ENOMEM;
+	ret = xa_alloc(&client->queues, &queue->id, NULL, XA_LIMIT(1, NPOOL_MAX_QUEUES),
+		       GFP_KERNEL_ACCOUNT);
+	if (ret) {
+		kfree(group);
+		return ret == -EBUSY ? -EMFILE : ret;
+	}
+	ret = npool_engine_attach(queue, group);
+	if (ret)
+		xa_erase(&client->queues, queue->id);
+	return ret;
 }
 
 /** npool_queue_create_ioctl() - DRM_IOCTL_NPOOL_QUEUE_CREATE */
@@ -76,41 +114,39 @@ int npool_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 {
 	struct npool_client *client = file->driver_priv;
 	struct drm_npool_queue_create *args = data;
+	struct qos_params params = {
+		.class = args->class_id,
+		.weight = args->weight ?: DRM_NPOOL_WEIGHT,
+		.budget = args->budget,
+		.period = args->period_ns,
+	};
 	struct npool_queue *queue;
 	struct npool_npu *npu;
-	int ret;
+	int ret = check_args(args);
 
-	if (args->flags)
-		return -EOPNOTSUPP;
-	if (args->pad)
+	if (ret)
+		return ret;
+	if (!qos_params_check(&params))
 		return -EINVAL;
 	npu = npool_npu_use(client->pool, args->npu);
 	if (IS_ERR(npu))
 		return PTR_ERR(npu);
-	queue = new_queue(client, npu);
+	queue = new_queue(client, npu, &params);
 	if (!queue) {
 		npool_npu_unuse(npu);
 		return -ENOMEM;
 	}
-	/* Reserved first: nobody may find the queue before it is whole. */
-	ret = xa_alloc(&client->queues, &queue->id, NULL, XA_LIMIT(1, NPOOL_MAX_QUEUES),
-		       GFP_KERNEL_ACCOUNT);
+	ret = npool_reserve(queue, args);
+	if (!ret)
+		ret = publish(client, queue);
 	if (ret) {
-		ret = ret == -EBUSY ? -EMFILE : ret;
-		goto put;
+		npool_unreserve(queue);
+		npool_queue_put(queue);
+		return ret;
 	}
-	ret = npool_engine_attach(queue);
-	if (ret)
-		goto erase;
 	args->queue = queue->id;
 	xa_store(&client->queues, queue->id, queue, GFP_KERNEL_ACCOUNT);
 	return 0;
-
-erase:
-	xa_erase(&client->queues, queue->id);
-put:
-	npool_queue_put(queue);
-	return ret;
 }
 
 /** npool_queue_destroy_ioctl() - DRM_IOCTL_NPOOL_QUEUE_DESTROY */

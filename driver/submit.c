@@ -2,7 +2,7 @@
 /*
  * DRM_IOCTL_NPOOL_SUBMIT. Everything that can fail comes first: reading,
  * checking, allocating, mapping foreign memory, locking. Then the job is pushed,
- * and from there on nothing fails.
+ * with its deadline promised or refused, and from there on nothing fails.
  */
 #include <linux/dma-fence-chain.h>
 #include <linux/dma-resv.h>
@@ -167,6 +167,39 @@ fini:
 	return ret;
 }
 
+static int check_args(const struct drm_npool_submit *args)
+{
+	if (args->flags & ~(DRM_NPOOL_SUBMIT_CLASS | DRM_NPOOL_SUBMIT_ANYWAY))
+		return -EOPNOTSUPP;
+	if (args->pad || args->pad2)
+		return -EINVAL;
+	if (!(args->flags & DRM_NPOOL_SUBMIT_CLASS) && (args->class_id || args->weight))
+		return -EINVAL;
+	return args->weight > DRM_NPOOL_MAX_WEIGHT ? -EINVAL : 0;
+}
+
+/* What the job is for: its queue's purpose, or one that needs no reservation. */
+static int set_class(struct npool_job *job, const struct drm_npool_submit *args)
+{
+	const struct qos_params *params = &job->queue->params;
+
+	job->class = params->class;
+	job->weight = args->weight ?: params->weight;
+	job->deadline = args->deadline_ns;
+	job->anyway = args->flags & DRM_NPOOL_SUBMIT_ANYWAY;
+	if (!(args->flags & DRM_NPOOL_SUBMIT_CLASS) || args->class_id == params->class)
+		return 0;
+	job->class = args->class_id;
+	switch (args->class_id) {
+	case DRM_NPOOL_CLASS_BULK:
+	case DRM_NPOOL_CLASS_DEADLINE:
+	case DRM_NPOOL_CLASS_SCRUB:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 /** npool_submit_ioctl() - DRM_IOCTL_NPOOL_SUBMIT */
 int npool_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
@@ -174,12 +207,10 @@ int npool_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	struct signals signals = {};
 	struct npool_queue *queue;
 	struct npool_job *job;
-	int ret;
+	int ret = check_args(args);
 
-	if (args->flags)
-		return -EOPNOTSUPP;
-	if (args->pad)
-		return -EINVAL;
+	if (ret)
+		return ret;
 	queue = npool_queue_find(file->driver_priv, args->queue);
 	if (!queue)
 		return -ENOENT;
@@ -188,7 +219,11 @@ int npool_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 		npool_queue_put(queue);
 		return -ENOMEM;
 	}
-	ret = npool_parse_ops(job, args, file);
+	ret = set_class(job, args);
+	if (!ret)
+		ret = npool_parse_ops(job, args, file);
+	if (!ret)
+		ret = npool_promise_prepare(job);
 	if (!ret)
 		ret = npool_parse_waits(job, args, file);
 	if (!ret)
@@ -197,6 +232,10 @@ int npool_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 		ret = reach_buffers(job);
 	if (!ret)
 		ret = commit(job, &signals, &args->seqno);
+	if (!ret || job->reason) {
+		args->reason = job->reason;
+		args->earliest_ns = job->earliest;
+	}
 	npool_job_put(job);
 	free_signals(&signals);
 	return ret;
