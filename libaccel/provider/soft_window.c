@@ -234,49 +234,54 @@ static void sleep_until(struct soft_engine *engine, struct soft_queue *queue, in
 	}
 }
 
-/* @end: when the modelled engine will have done it. */
-static int begin_op(struct soft_npu *npu, struct soft_job *job, int64_t *end)
-{
-	int err;
+/* What a window came to. */
+struct outcome {
+	uint64_t moved;
+	/* When the modelled engine will have moved it; then, when it has begun the next operation. */
+	int64_t end, begun;
+};
 
-	if (job->op_begun)
-		return 0;
-	err = soft_move_begin(npu);
+static int begin_op(struct soft_npu *npu, struct soft_job *job, struct outcome *outcome)
+{
+	int err = soft_move_begin(npu);
+
 	if (err)
 		return err;
 	job->op_begun = true;
-	*end = soft_model(npu, 0, npu->latency_ns);
+	outcome->begun = soft_model(npu, 0, npu->latency_ns);
 	return 0;
 }
 
-/* Moves up to the window that was granted. An operation's latency is a window's at most. */
-static int move(struct soft_engine *engine, struct soft_job *job, uint64_t *moved, int64_t *end)
+/* Moves up to the window that was granted. */
+static int move(struct soft_engine *engine, struct soft_job *job, struct outcome *outcome)
 {
 	const struct soft_window *window = &engine->window;
 	struct soft_npu *npu = engine->npu;
+	int err;
 
-	while (*moved < window->bytes && job->op < job->op_count) {
+	while (outcome->moved < window->bytes && job->op < job->op_count) {
 		const struct soft_op *op = &job->ops[job->op];
 		const struct accel_seg *seg = &op->segs[job->seg];
 		struct cursor at = cursor_of(job);
+		uint64_t left = window->bytes - outcome->moved, size;
 		uint32_t ports[2];
-		uint64_t size = stretch(job, &at, ports), left = window->bytes - *moved;
-		int err;
 
-		if (ports[0] != window->ports[0] || ports[1] != window->ports[1] ||
-		    (*moved && !job->op_begun && npu->latency_ns))
+		size = stretch(job, &at, ports);
+		if (ports[0] != window->ports[0] || ports[1] != window->ports[1])
 			break;
 		job->result.npu = npu->id;
-		err = begin_op(npu, job, end);
-		if (err)
-			return err;
+		if (!job->op_begun) {
+			err = begin_op(npu, job, outcome);
+			if (err || outcome->begun)
+				return err;
+		}
 		size = size < left ? size : left;
 		err = soft_move(npu, op, seg, job->offset, size, copy_should_stream(seg->size, 0),
 				&job->result.npu);
 		if (err)
 			return err;
-		*end = soft_model(npu, size, 0);
-		*moved += size;
+		outcome->end = soft_model(npu, size, 0);
+		outcome->moved += size;
 		if (advance(job, &at, size))
 			job->op_begun = false;
 		job->op = at.op;
@@ -300,27 +305,41 @@ static void note_demotion(struct soft_engine *engine, struct soft_queue *queue)
 	job->demoted = true;
 }
 
-/* Moves the window that was granted to a queue, and gives the room back. */
+/* Tells the arbiter; the room is free from now on. */
+static uint64_t give_back(struct soft_engine *engine, struct soft_queue *queue, uint64_t moved)
+{
+	struct soft_job *job = queue->head;
+	struct soft_turn turn;
+
+	soft_qos_lock(engine->dev, &turn, engine->visitor);
+	if (job->promise)
+		soft_promise_moved(&turn, job->promise, engine->window.ports, moved);
+	qos_done(&turn.ports, &engine->visitor->visitor, &queue->flow, moved, turn.now);
+	soft_qos_unlock(&turn);
+	return turn.now;
+}
+
+/* Moves the window that was granted to a queue. An operation's latency takes no room. */
 int soft_window_move(struct soft_engine *engine, struct soft_queue *queue, uint64_t *moved)
 {
 	struct soft_job *job = queue->head;
 	struct soft_class *class = soft_class_of(engine, job);
-	int64_t begin = clock_now(), end = 0;
-	struct soft_turn turn;
+	struct outcome outcome = { 0 };
+	uint64_t begin = clock_now(), now;
 	int err;
 
 	soft_job_started(engine, job, begin);
 	note_demotion(engine, queue);
-	*moved = 0;
-	err = move(engine, job, moved, &end);
-	sleep_until(engine, queue, end);
-	soft_qos_lock(engine->dev, &turn, engine->visitor);
-	if (job->promise)
-		soft_promise_moved(&turn, job->promise, engine->window.ports, *moved);
-	qos_done(&turn.ports, &engine->visitor->visitor, &queue->flow, *moved, turn.now);
-	soft_qos_unlock(&turn);
-	atomic_fetch_add(&class->bytes, *moved);
-	atomic_fetch_add(&class->windows, 1);
-	atomic_fetch_add(&engine->npu->counters.busy_ns, turn.now - begin);
+	err = move(engine, job, &outcome);
+	sleep_until(engine, queue, outcome.end);
+	now = give_back(engine, queue, outcome.moved);
+	if (outcome.begun) {
+		sleep_until(engine, queue, outcome.begun);
+		now = clock_now();
+	}
+	*moved = outcome.moved;
+	atomic_fetch_add(&class->bytes, outcome.moved);
+	atomic_fetch_add(&class->windows, outcome.moved != 0);
+	atomic_fetch_add(&engine->npu->counters.busy_ns, now - begin);
 	return err;
 }
