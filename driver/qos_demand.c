@@ -246,9 +246,10 @@ u32 qos_admit(struct qos_ports *ports, struct qos_demand *demands, u32 count, co
 	}
 	if (qos_before(now + QOS_HORIZON, *earliest))
 		*earliest = 0;
-	if (!qos_before(now, deadline))
+	/* What was asked for may be any number, so that differences would wrap. */
+	if (deadline <= now)
 		reason = QOS_LATE;
-	else if (qos_before(now + QOS_HORIZON, deadline))
+	else if (deadline - now > QOS_HORIZON)
 		reason = QOS_FAR;
 	for (i = 0; !reason && i < count; i++)
 		hold(ports, &demands[i], deadline);
