@@ -124,10 +124,11 @@ static int measure_latency(struct bench *bench, struct hist *hist, uint64_t end)
 	return err;
 }
 
-/* What the engines have moved of bulk, in all and for each source, and demoted of latency. */
+/* What the engines have moved of bulk, in all and for each source, and what latency had. */
 struct marks {
 	uint64_t bulk;
 	uint64_t demoted;
+	uint64_t queued[ACCEL_TIME_BUCKETS];
 	uint64_t sources[BENCH_INCAST_MAX];
 	uint64_t time;
 };
@@ -146,8 +147,10 @@ static int mark(struct bench *bench, struct marks *marks)
 	for (i = 0; i < count; i++) {
 		if (stats[i].class_id == ACCEL_CLASS_BULK)
 			marks->bulk += stats[i].bytes;
-		if (stats[i].class_id == ACCEL_CLASS_LATENCY && stats[i].npu == bench->dst)
-			marks->demoted += stats[i].demoted;
+		if (stats[i].class_id == ACCEL_CLASS_LATENCY && stats[i].npu == bench->dst) {
+			marks->demoted = stats[i].demoted;
+			memcpy(marks->queued, stats[i].queue_ns, sizeof(marks->queued));
+		}
 		for (k = 0; k < bench->source_count; k++)
 			if (stats[i].npu == bench->sources[k].npu &&
 			    stats[i].class_id == bench->sources[k].qos.class_id)
@@ -166,6 +169,8 @@ static void add_marks(struct bench *bench, enum bench_mode mode, const struct ma
 	row->bulk_bytes += to->bulk - from->bulk;
 	row->demoted += to->demoted - from->demoted;
 	row->ns += to->time - from->time;
+	for (i = 0; i < ACCEL_TIME_BUCKETS; i++)
+		row->queued[i] += to->queued[i] - from->queued[i];
 	for (i = 0; mode == BENCH_INCAST && i < bench->source_count; i++)
 		bench->sources[i].bytes += to->sources[i] - from->sources[i];
 }

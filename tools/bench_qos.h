@@ -89,6 +89,7 @@ struct bench_row {
 	uint64_t bulk_bytes;
 	uint64_t ns;		/* measured */
 	uint64_t demoted;	/* latency copies that were not served as such */
+	uint64_t queued[ACCEL_TIME_BUCKETS];	/* as the engine has it: without wake-ups */
 };
 
 struct bench {

@@ -90,16 +90,17 @@ static double share(const struct bench *bench, const struct bench_source *source
 static void print_row(const struct bench *bench, enum bench_mode mode)
 {
 	const struct bench_row *row = &bench->rows[mode];
-	char text[3][CTL_TEXT_LEN];
+	char text[4][CTL_TEXT_LEN];
 
 	printf("%-15s", names[mode]);
 	if (mode == BENCH_BULK_ALONE)
-		printf("%11s %11s %11s %8s %8s", "-", "-", "-", "-", "-");
+		printf("%11s %11s %11s %9s %11s %8s", "-", "-", "-", "-", "-", "-");
 	else
-		printf("%11s %11s %11s %8.2f %8" PRIu64,
+		printf("%11s %11s %11s %9.2f %11s %8" PRIu64,
 		       ctl_nanos(hist_percentile(&row->latency, 500), text[0]),
 		       ctl_nanos(hist_percentile(&row->latency, 990), text[1]),
 		       ctl_nanos(hist_percentile(&row->latency, 999), text[2]), ratio(bench, mode),
+		       ctl_nanos(accel_time_percentile(row->queued, 990), text[3]),
 		       row->latency.total);
 	if (mode == BENCH_ALONE)
 		printf(" %10s", "-");
@@ -150,8 +151,8 @@ void bench_table(const struct bench *bench)
 	if (bench->flood)
 		printf("; flood: %" PRIu64 " of %s", bench->flood,
 		       ctl_bytes(BENCH_FLOOD_COPY, text[1]));
-	printf("\n\n%-15s%11s %11s %11s %8s %8s %10s\n", "", "p50", "p99", "p99.9", "p99/alone",
-	       "copies", "bulk GB/s");
+	printf("\n\n%-15s%11s %11s %11s %9s %11s %8s %10s\n", "", "p50", "p99", "p99.9", "p99/alone",
+	       "queued p99", "copies", "bulk GB/s");
 	for (mode = 0; mode < BENCH_MODES; mode++)
 		if (bench->rows[mode].wanted)
 			print_row(bench, mode);
@@ -194,6 +195,7 @@ static struct json_object *row_json(const struct bench *bench, enum bench_mode m
 	ctl_json_u64(object, "latency_p50_ns", hist_percentile(&row->latency, 500));
 	ctl_json_u64(object, "latency_p99_ns", hist_percentile(&row->latency, 990));
 	ctl_json_u64(object, "latency_p999_ns", hist_percentile(&row->latency, 999));
+	ctl_json_u64(object, "queued_p99_ns", accel_time_percentile(row->queued, 990));
 	ctl_json_u64(object, "copies", row->latency.total);
 	ctl_json_u64(object, "demoted", row->demoted);
 	add_number(object, "bulk_gbps", bench_gbps(row));
