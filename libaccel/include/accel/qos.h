@@ -69,7 +69,7 @@ int accel_queue_create_qos(struct accel_dev *dev, uint32_t npu, const struct acc
 
 /** ACCEL_SUBMIT_CLASS - class_id and weight of the submit hold instead of the queue's */
 #define ACCEL_SUBMIT_CLASS (1u << 0)
-/** ACCEL_SUBMIT_ANYWAY - if the deadline cannot be promised, run it as bulk */
+/** ACCEL_SUBMIT_ANYWAY - if the deadline cannot be promised, run and count it as bulk */
 #define ACCEL_SUBMIT_ANYWAY (1u << 1)
 
 enum accel_reason {

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Conformance: who goes first. Never judged by time: each submit ends with a copy
+ * of all marks to a row of its own and a mark of its own, so that a row tells
+ * what had ended before. Everything is ready at once, behind a gate, and the NPU
+ * is slow, so that whoever opens the gate may be late at it.
+ */
+#include "classes.h"
+
+#define RATE MIB(16)	/* of the NPU */
+#define WORK KIB(256)	/* of a submit */
+#define CHUNK KIB(32)	/* between marks of one submit */
+#define CHUNKS 64
+#define MARKS 128
+#define RIVALS 8
+
+FIXTURE(order)
+{
+	struct pool p;
+	uint32_t npu;
+	struct accel_buffer *data, *marks, *rows;
+	uint8_t *seen;
+	struct gate gate;
+};
+
+FIXTURE_SETUP(order)
+{
+	pool_setup(&self->p);
+	self->npu = npu_add_rate(self->p.dev, MIB(4), RATE);
+	self->data = buffer_on(self->p.dev, self->npu, 2 * WORK);
+	self->marks = buffer_on(self->p.dev, self->npu, KIB(4));
+	self->rows = buffer_on(self->p.dev, self->npu, MARKS * MARKS * 2);
+	self->seen = buffer_map(self->rows);
+	gate_shut(&self->gate, self->p.dev);
+}
+
+FIXTURE_TEARDOWN(order)
+{
+	bool rests;
+
+	accel_qos_set_policy(self->p.dev, ACCEL_POLICY_HYBRID);
+	gate_free(&self->gate);
+	rests = eventually(ports_rest(self->p.dev, &self->npu, 1));
+	accel_buffer_unmap(self->p.dev, self->seen, MARKS * MARKS * 2);
+	accel_buffer_close(self->data);
+	accel_buffer_close(self->marks);
+	accel_buffer_close(self->rows);
+	accel_npu_remove(self->p.dev, self->npu);
+	EXPECT_TRUE(pool_teardown(&self->p));
+	EXPECT_TRUE(rests)
+		TH_LOG("a port is not at rest");
+}
+
+/* Work that leaves a mark when it is done, and a row of what was marked then. */
+static int submit_marked(FIXTURE_DATA(order) *self, struct accel_queue *queue, uint32_t mark,
+			 bool gated, const struct accel_submit_qos *qos, uint64_t *seqno)
+{
+	struct accel_seg work = { 0, WORK, WORK }, row = { mark * MARKS, 0, MARKS };
+	struct accel_seg own = { mark, 0, 1 };
+	struct accel_op ops[] = {
+		{ ACCEL_OP_COPY, 1, self->data, self->data, 0, &work },
+		{ ACCEL_OP_COPY, 1, self->rows, self->marks, 0, &row },
+		{ ACCEL_OP_FILL, 1, self->marks, NULL, 1, &own },
+	};
+	struct accel_submit submit = {
+		.ops = ops, .op_count = ARRAY_LEN(ops),
+		.waits = gated ? &self->gate.point : NULL, .wait_count = gated,
+	};
+
+	return accel_queue_submit_qos(queue, &submit, qos, seqno, NULL);
+}
+
+static bool ended_before(FIXTURE_DATA(order) *self, uint32_t first, uint32_t second)
+{
+	return self->seen[second * MARKS + first] && !self->seen[first * MARKS + second];
+}
+
+/* A queue of a class beside rivals of another, all ready at once; how many of those it beats. */
+static unsigned int beaten(struct __test_metadata *_metadata, FIXTURE_DATA(order) *self,
+			   uint32_t class_id, uint32_t rival)
+{
+	struct accel_queue *queue = queue_of(self->p.dev, self->npu, class_id), *rivals[RIVALS];
+	struct accel_submit_qos late = { .deadline_ns = now_ns() + 50 * SEC_NS };
+	struct accel_submit_qos soon = { .deadline_ns = now_ns() + 40 * SEC_NS };
+	unsigned int i, count = 0;
+
+	for (i = 0; i < RIVALS; i++) {
+		rivals[i] = queue_of(self->p.dev, self->npu, rival);
+		EXPECT_EQ(0, submit_marked(self, rivals[i], 1 + i, true, &late, NULL));
+	}
+	EXPECT_EQ(0, submit_marked(self, queue, 0, true, &soon, NULL));
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(queue, 1, LONG_NS, NULL));
+	for (i = 0; i < RIVALS; i++) {
+		EXPECT_EQ(0, accel_queue_wait(rivals[i], 1, LONG_NS, NULL));
+		accel_queue_destroy(rivals[i]);
+		count += ended_before(self, 0, 1 + i);
+	}
+	accel_queue_destroy(queue);
+	return count;
+}
+
+TEST_F(order, latency_before_bulk)
+{
+	EXPECT_EQ(RIVALS, beaten(_metadata, self, ACCEL_CLASS_LATENCY, ACCEL_CLASS_BULK));
+}
+
+TEST_F(order, latency_before_deadline)
+{
+	EXPECT_EQ(RIVALS, beaten(_metadata, self, ACCEL_CLASS_LATENCY, ACCEL_CLASS_DEADLINE));
+}
+
+TEST_F(order, deadline_before_bulk)
+{
+	EXPECT_EQ(RIVALS, beaten(_metadata, self, ACCEL_CLASS_DEADLINE, ACCEL_CLASS_BULK));
+}
+
+TEST_F(order, earlier_deadline_first)
+{
+	EXPECT_EQ(RIVALS, beaten(_metadata, self, ACCEL_CLASS_DEADLINE, ACCEL_CLASS_DEADLINE));
+}
+
+TEST_F(order, bulk_before_scrub)
+{
+	EXPECT_EQ(RIVALS, beaten(_metadata, self, ACCEL_CLASS_BULK, ACCEL_CLASS_SCRUB));
+}
+
+TEST_F(order, scrub_is_last)
+{
+	EXPECT_EQ(0, beaten(_metadata, self, ACCEL_CLASS_SCRUB, ACCEL_CLASS_BULK));
+}
+
+/* Both within their reservations, which share what can be promised. */
+TEST_F(order, control_before_latency)
+{
+	struct accel_queue_qos half = { ACCEL_CLASS_LATENCY, 0, KIB(512), PERIOD_NS, self->npu,
+					self->npu };
+	struct accel_queue *queue[2];
+
+	ASSERT_EQ(0, accel_queue_create_qos(self->p.dev, self->npu, &half, &queue[0]));
+	half.class_id = ACCEL_CLASS_CONTROL;
+	ASSERT_EQ(0, accel_queue_create_qos(self->p.dev, self->npu, &half, &queue[1]));
+	EXPECT_EQ(0, submit_marked(self, queue[0], 0, true, NULL, NULL));
+	EXPECT_EQ(0, submit_marked(self, queue[1], 1, true, NULL, NULL));
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(queue[0], 1, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(queue[1], 1, LONG_NS, NULL));
+	EXPECT_TRUE(ended_before(self, 1, 0));
+	accel_queue_destroy(queue[0]);
+	accel_queue_destroy(queue[1]);
+}
+
+/* The first that is ready ends first, whatever its class: what hybrid is compared with. */
+TEST_F(order, fifo_knows_no_class)
+{
+	struct accel_queue *queue = queue_of(self->p.dev, self->npu, ACCEL_CLASS_LATENCY);
+	struct accel_queue *bulk[RIVALS];
+	unsigned int i;
+
+	ASSERT_EQ(0, accel_qos_set_policy(self->p.dev, ACCEL_POLICY_FIFO));
+	for (i = 0; i < RIVALS; i++) {
+		bulk[i] = queue_on(self->p.dev, self->npu);
+		EXPECT_EQ(0, submit_marked(self, bulk[i], 1 + i, false, NULL, NULL));
+	}
+	EXPECT_EQ(0, submit_marked(self, queue, 0, false, NULL, NULL));
+	EXPECT_EQ(0, accel_queue_wait(queue, 1, LONG_NS, NULL));
+	for (i = 0; i < RIVALS; i++) {
+		EXPECT_EQ(0, accel_queue_wait(bulk[i], 1, LONG_NS, NULL));
+		EXPECT_TRUE(ended_before(self, 1 + i, 0));
+		EXPECT_TRUE(!i || ended_before(self, i, 1 + i));
+		accel_queue_destroy(bulk[i]);
+	}
+	accel_queue_destroy(queue);
+}
+
+static void strict(struct __test_metadata *_metadata, FIXTURE_DATA(order) *self,
+		   enum accel_policy policy)
+{
+	ASSERT_EQ(0, accel_qos_set_policy(self->p.dev, policy));
+	/* The whole copy that began before the other was ready is not interrupted. */
+	EXPECT_LE(RIVALS - 1, beaten(_metadata, self, ACCEL_CLASS_LATENCY, ACCEL_CLASS_BULK));
+}
+
+TEST_F(order, strict_goes_by_class)
+{
+	strict(_metadata, self, ACCEL_POLICY_STRICT);
+}
+
+TEST_F(order, strict_windows_go_by_class)
+{
+	strict(_metadata, self, ACCEL_POLICY_STRICT_WINDOWS);
+}
+
+/* Chunks with a mark after each, and at the end a row of all marks. */
+static void submit_chunks(struct __test_metadata *_metadata, FIXTURE_DATA(order) *self,
+			  struct accel_queue *queue, uint32_t base, uint32_t row,
+			  const struct accel_submit_qos *qos)
+{
+	struct accel_seg work = { 0, WORK, CHUNK }, own[CHUNKS], all = { row * MARKS, 0, MARKS };
+	struct accel_op ops[2 * CHUNKS + 1];
+	struct accel_submit submit = { .ops = ops, .op_count = ARRAY_LEN(ops),
+				       .waits = &self->gate.point, .wait_count = 1 };
+	unsigned int i;
+
+	for (i = 0; i < CHUNKS; i++) {
+		own[i] = (struct accel_seg){ base + i, 0, 1 };
+		ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, self->data, self->data, 0,
+						&work };
+		ops[2 * i + 1] = (struct accel_op){ ACCEL_OP_FILL, 1, self->marks, NULL, 1,
+						    &own[i] };
+	}
+	ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, self->rows, self->marks, 0, &all };
+	ASSERT_EQ(0, accel_queue_submit_qos(queue, &submit, qos, NULL, NULL));
+}
+
+static unsigned int marked(FIXTURE_DATA(order) *self, uint32_t base, uint32_t row)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < CHUNKS; i++)
+		count += self->seen[row * MARKS + base + i];
+	return count;
+}
+
+/* What the light one had when the heavy one was done; a quarter would be its due. */
+static unsigned int light_share(struct __test_metadata *_metadata, FIXTURE_DATA(order) *self,
+				struct accel_queue *light, struct accel_queue *heavy,
+				const struct accel_submit_qos *first,
+				const struct accel_submit_qos *second)
+{
+	unsigned int had;
+
+	submit_chunks(_metadata, self, light, 0, 0, first);
+	submit_chunks(_metadata, self, heavy, CHUNKS, 1, second);
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(light, 1, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(heavy, 1, LONG_NS, NULL));
+	EXPECT_EQ(CHUNKS, marked(self, CHUNKS, 1));
+	had = marked(self, 0, 1);
+	accel_queue_destroy(light);
+	accel_queue_destroy(heavy);
+	return had;
+}
+
+TEST_F(order, queues_share_by_weight)
+{
+	unsigned int had = light_share(_metadata, self,
+				       queue_weighing(self->p.dev, self->npu, 100),
+				       queue_weighing(self->p.dev, self->npu, 400), NULL, NULL);
+
+	EXPECT_LE(CHUNKS / 8, had);
+	EXPECT_GE(CHUNKS / 2, had);
+}
+
+TEST_F(order, queues_share_equally_if_they_say_nothing)
+{
+	unsigned int had = light_share(_metadata, self, queue_on(self->p.dev, self->npu),
+				       queue_weighing(self->p.dev, self->npu, ACCEL_WEIGHT), NULL,
+				       NULL);
+
+	EXPECT_LE(CHUNKS * 5 / 8, had);
+}
+
+TEST_F(order, submits_share_by_their_own_weight)
+{
+	struct accel_submit_qos light = { ACCEL_SUBMIT_CLASS, ACCEL_CLASS_BULK, 20, 0 };
+	struct accel_submit_qos heavy = { ACCEL_SUBMIT_CLASS, ACCEL_CLASS_BULK, 80, 0 };
+	unsigned int had = light_share(_metadata, self, queue_on(self->p.dev, self->npu),
+				       queue_on(self->p.dev, self->npu), &light, &heavy);
+
+	EXPECT_LE(CHUNKS / 8, had);
+	EXPECT_GE(CHUNKS / 2, had);
+}
+
+TEST_HARNESS_MAIN
