@@ -24,6 +24,9 @@ void soft_job_started(struct soft_engine *engine, struct soft_job *job, int64_t 
 {
 	if (job->started)
 		return;
+	/* It was submitted after the engine had looked at the clock. */
+	if (now < job->ready_at)
+		now = job->ready_at;
 	job->started = true;
 	job->started_at = now;
 	atomic_fetch_add(&engine->npu->counters.queue_ns, now - job->ready_at);
@@ -54,7 +57,7 @@ int soft_qos_info(struct accel_dev *base, struct accel_qos_info *info)
 	};
 	soft_lock(dev);
 	info->granted = dev->control->clients[dev->slot].granted;
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	for (uint32_t i = 0; i < qos->reservations_high; i++)
 		if (qos->reservations[i].owner == base->client)
 			info->reserved += qos->reservations[i].rate;
@@ -69,7 +72,7 @@ static void tune(struct soft_dev *dev, uint32_t policy, uint64_t slack)
 	struct soft_control *control = dev->control;
 	struct soft_turn turn;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	atomic_store(&control->qos.policy, policy);
 	atomic_store(&control->qos.slack, slack);
 	for (uint32_t i = 0; i < SOFT_PORTS; i++)
@@ -138,7 +141,7 @@ int soft_ports(struct accel_dev *base, struct accel_port_info *ports, uint32_t *
 	soft_settle(dev);
 	soft_lock(dev);
 	found = soft_members(control, sorted);
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	for (uint32_t i = 0; ports && i < 2 * found && i < *count; i++) {
 		uint32_t slot = sorted[i / 2] - control->npus;
 

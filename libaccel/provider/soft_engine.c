@@ -65,7 +65,7 @@ static void reap(struct soft_engine *engine)
 }
 
 /* Whether a first job's waits are met; engine lock held. */
-static bool ready(struct soft_queue *queue)
+static bool ready(const struct soft_engine *engine, struct soft_queue *queue)
 {
 	struct soft_job *job = queue->head;
 
@@ -82,7 +82,7 @@ static bool ready(struct soft_queue *queue)
 		}
 	}
 	if (!job->ready_at)
-		job->ready_at = clock_now();
+		job->ready_at = engine->now;
 	return true;
 }
 
@@ -185,7 +185,7 @@ static void sort(struct soft_engine *engine, struct soft_queue *queue)
 			  atomic_load(&queue->closing) ? -ECANCELED : 0;
 
 		queue->head->result.npu = engine->npu->id;
-		if (!err && !ready(queue)) {
+		if (!err && !ready(engine, queue)) {
 			start_waiting(engine, queue);
 			return;
 		}
@@ -194,7 +194,7 @@ static void sort(struct soft_engine *engine, struct soft_queue *queue)
 
 			queue->flow.demoted = false;
 			soft_window_head(queue, &head);
-			qos_flow_ready(&engine->rq, &queue->flow, &head, clock_now());
+			qos_flow_ready(&engine->rq, &queue->flow, &head, engine->now);
 			return;
 		}
 		if (!finish(engine, queue, err))
@@ -220,17 +220,17 @@ static void hear_news(struct soft_engine *engine)
 }
 
 /* Those that waited and need not any more are news. Engine lock held. */
-static void check_waiting(struct soft_engine *engine, int64_t now)
+static void check_waiting(struct soft_engine *engine)
 {
 	struct soft_queue *queue, *next;
 
-	if (engine->waiting && now >= engine->look_again) {
-		engine->look_again = now + SOFT_POLL_NS;
+	if (engine->waiting && engine->now >= engine->look_again) {
+		engine->look_again = engine->now + SOFT_POLL_NS;
 		reap(engine);
 	}
 	for (queue = engine->waiting; queue; queue = next) {
 		next = queue->next_waiting;
-		if (!ready(queue))
+		if (!ready(engine, queue))
 			continue;
 		stop_waiting(queue);
 		soft_engine_news(engine, queue);
@@ -238,14 +238,14 @@ static void check_waiting(struct soft_engine *engine, int64_t now)
 }
 
 /* Another process may have changed the pool's policy. Engine lock held. */
-static void follow_policy(struct soft_engine *engine, int64_t now)
+static void follow_policy(struct soft_engine *engine)
 {
 	uint32_t policy = atomic_load(&engine->dev->control->qos.policy);
 
 	if (policy == engine->rq.policy || policy >= QOS_POLICIES)
 		return;
 	soft_window_forget(engine);
-	qos_rq_set_policy(&engine->rq, policy, now);
+	qos_rq_set_policy(&engine->rq, policy, engine->now);
 }
 
 /* Moves a window of a queue's first job. Engine lock held, dropped meanwhile. */
@@ -261,10 +261,10 @@ static void work(struct soft_engine *engine, struct soft_queue *queue)
 	pthread_mutex_lock(&engine->lock);
 	if (!err && job->op < job->op_count) {
 		soft_window_head(queue, &next);
-		qos_flow_ran(&engine->rq, &queue->flow, moved, &next, clock_now());
+		qos_flow_ran(&engine->rq, &queue->flow, moved, &next, engine->now);
 		return;
 	}
-	qos_flow_ran(&engine->rq, &queue->flow, moved, NULL, clock_now());
+	qos_flow_ran(&engine->rq, &queue->flow, moved, NULL, engine->now);
 	if (finish(engine, queue, err))
 		sort(engine, queue);
 }
@@ -320,22 +320,24 @@ static void *run(void *arg)
 	struct soft_engine *engine = arg;
 
 	pthread_mutex_lock(&engine->lock);
+	engine->now = clock_now();
 	for (;;) {
 		uint32_t wake = atomic_load(&engine->wake);
 		uint32_t grant = atomic_load(&engine->visitor->wake);
-		int64_t now = clock_now();
 		struct soft_queue *queue;
 
-		check_waiting(engine, now);
+		check_waiting(engine);
 		hear_news(engine);
-		follow_policy(engine, now);
-		queue = soft_window_ask(engine, now);
-		if (queue)
+		follow_policy(engine);
+		queue = soft_window_ask(engine);
+		if (queue) {
 			work(engine, queue);
-		else if (engine->stop)
+		} else if (engine->stop) {
 			break;
-		else
+		} else {
 			idle(engine, wake, grant);
+			engine->now = clock_now();
+		}
 	}
 	pthread_mutex_unlock(&engine->lock);
 	return NULL;

@@ -118,7 +118,7 @@ static int reserve(struct soft_dev *dev, const struct accel_queue_qos *qos,
 		err = resolve(dev, qos->dst, &dst);
 	if (err)
 		return err;
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	new = free_reservation(&dev->control->qos);
 	err = -EMFILE;
 	if (new) {
@@ -158,7 +158,7 @@ void soft_unreserve(struct soft_dev *dev, struct soft_reservation *reservation)
 {
 	struct soft_turn turn;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	soft_reservation_drop(&turn, reservation);
 	soft_qos_unlock(&turn);
 }
@@ -266,7 +266,7 @@ static uint32_t admit(struct soft_dev *dev, struct soft_job *job, const struct d
 	struct soft_turn turn;
 	uint64_t deadline;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	promise = take_promise(&dev->control->qos);
 	if (promise) {
 		/* Nothing is promised until now: only asked for, to know from when it could be. */
@@ -330,7 +330,7 @@ void soft_promise_end(struct soft_dev *dev, struct soft_job *job)
 
 	if (!job->promise)
 		return;
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	soft_promise_drop(&turn, job->promise);
 	soft_qos_unlock(&turn);
 	job->promise = NULL;

@@ -103,19 +103,26 @@ static void rebuild(struct soft_turn *turn)
 	}
 }
 
-void soft_qos_lock(struct soft_dev *dev, struct soft_turn *turn, struct soft_visitor *own)
+/* For an engine, which is awake and knows the time: the clock is not cheap everywhere. */
+void soft_qos_lock_at(struct soft_dev *dev, struct soft_turn *turn, struct soft_visitor *own,
+		      uint64_t now)
 {
 	struct soft_qos *qos = &dev->control->qos;
 
 	turn->dev = dev;
 	turn->own = own;
+	turn->now = now;
 	turn->ports = (struct qos_ports){ .port = qos->ports, .count = SOFT_PORTS };
 	turn->count = 0;
 	if (pthread_mutex_lock(&qos->lock) == EOWNERDEAD) {
 		rebuild(turn);
 		pthread_mutex_consistent(&qos->lock);
 	}
-	turn->now = clock_now();
+}
+
+void soft_qos_lock(struct soft_dev *dev, struct soft_turn *turn)
+{
+	soft_qos_lock_at(dev, turn, NULL, clock_now());
 }
 
 void soft_qos_settle(struct soft_turn *turn)
@@ -158,7 +165,7 @@ void soft_qos_drop(struct soft_dev *dev, uint64_t client)
 
 	if (!client)
 		return;
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	for (uint32_t i = 0; i < qos->visitors_high; i++) {
 		if (qos->visitors[i].owner != client)
 			continue;
@@ -185,7 +192,7 @@ void soft_qos_reap(struct soft_dev *dev)
 	uint64_t last = 0;
 	bool alive = false;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	for (uint32_t i = 0; i < qos->visitors_high; i++) {
 		struct soft_visitor *visitor = &qos->visitors[i];
 		bool granted = qos_granted(&visitor->visitor);
@@ -208,7 +215,7 @@ static struct soft_visitor *find_free(struct soft_dev *dev)
 	struct soft_visitor *found = NULL;
 	struct soft_turn turn;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	for (uint32_t i = 0; !found && i < qos->visitors_high; i++)
 		if (!qos->visitors[i].owner)
 			found = &qos->visitors[i];
@@ -239,7 +246,7 @@ void soft_visitor_put(struct soft_dev *dev, struct soft_visitor *visitor)
 {
 	struct soft_turn turn;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	stop_visitor(&turn, visitor);
 	visitor->owner = 0;
 	soft_qos_unlock(&turn);
@@ -263,7 +270,7 @@ void soft_qos_join(struct soft_dev *dev, uint32_t slot)
 	struct soft_qos *qos = &dev->control->qos;
 	struct soft_turn turn;
 
-	soft_qos_lock(dev, &turn, NULL);
+	soft_qos_lock(dev, &turn);
 	init_ports(dev->control, slot);
 	memset(&qos->classes[slot], 0, sizeof(qos->classes[slot]));
 	for (uint32_t i = 0; i < qos->reservations_high; i++)

@@ -92,7 +92,9 @@ struct soft_turn {
 
 /* soft_qos.c */
 void soft_qos_init(struct soft_control *control, uint32_t npus);
-void soft_qos_lock(struct soft_dev *dev, struct soft_turn *turn, struct soft_visitor *own);
+void soft_qos_lock(struct soft_dev *dev, struct soft_turn *turn);
+void soft_qos_lock_at(struct soft_dev *dev, struct soft_turn *turn, struct soft_visitor *own,
+		      uint64_t now);
 void soft_qos_settle(struct soft_turn *turn);
 void soft_qos_unlock(struct soft_turn *turn);
 void soft_qos_join(struct soft_dev *dev, uint32_t slot);

@@ -250,8 +250,11 @@ static int append(struct soft_queue *queue, struct soft_job *job, uint32_t flags
 	if (err)
 		return err;
 	queue->last_deadline = job->promise ? job->deadline : UINT64_MAX;
-	if (!queue->head)
+	if (!queue->head) {
+		/* The engine may be busy: that it has to come to look counts as waiting. */
+		job->ready_at = job->wait_count ? 0 : clock_now();
 		soft_engine_news(queue->engine, queue);
+	}
 	for (uint32_t i = 0; i < job->signal_count; i++)
 		soft_timeline_publish(job->signals[i].timeline, job->signals[i].slot,
 				      job->signals[i].value);

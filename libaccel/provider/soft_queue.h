@@ -112,11 +112,12 @@ struct soft_engine {
 	struct soft_queue *queues;
 	struct soft_queue *news;	/* to be looked at: a first job, or the end */
 	struct soft_queue *waiting;	/* for timelines */
-	int64_t look_again;		/* when to look whether somebody died */
+	uint64_t look_again;		/* when to look whether somebody died */
 	bool buried;			/* the NPU's death has been seen */
 	/* The thread's own, but for flows and the group, which go with queues. */
 	struct qos_rq rq;
 	struct qos_group group;
+	uint64_t now;			/* when it last looked at the clock */
 	struct soft_visitor *visitor;
 	uint32_t asked;
 	struct soft_ask asks[QOS_ASKS];
@@ -132,7 +133,7 @@ bool soft_engine_dead(const struct soft_engine *engine);
 
 /* soft_window.c */
 void soft_window_head(const struct soft_queue *queue, struct qos_head *head);
-struct soft_queue *soft_window_ask(struct soft_engine *engine, uint64_t now);
+struct soft_queue *soft_window_ask(struct soft_engine *engine);
 void soft_window_forget(struct soft_engine *engine);
 int soft_window_move(struct soft_engine *engine, struct soft_queue *queue, uint64_t *moved);
 uint32_t soft_port_of(const struct soft_buffer *buffer, uint64_t offset, uint32_t side);

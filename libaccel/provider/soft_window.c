@@ -132,17 +132,17 @@ static struct soft_queue *take_grant(struct soft_engine *engine)
 }
 
 /* Looks whether one of its asks was granted. What was lost with its granter is asked for anew. */
-static struct soft_queue *look(struct soft_engine *engine, uint64_t now)
+static struct soft_queue *look(struct soft_engine *engine)
 {
 	struct qos_visitor *visitor = &engine->visitor->visitor;
 	struct soft_queue *queue;
 	struct soft_turn turn;
 
-	soft_qos_lock(engine->dev, &turn, engine->visitor);
+	soft_qos_lock_at(engine->dev, &turn, engine->visitor, engine->now);
 	queue = take_grant(engine);
 	if (queue) {
 		/* It was others' windows that made it wait. */
-		qos_begin(visitor, now);
+		qos_begin(visitor, engine->now);
 	} else if (visitor->count != engine->asked) {
 		qos_withdraw(&turn.ports, visitor);
 		engine->asked = 0;
@@ -159,7 +159,7 @@ void soft_window_forget(struct soft_engine *engine)
 
 	if (!engine->asked)
 		return;
-	soft_qos_lock(engine->dev, &turn, engine->visitor);
+	soft_qos_lock_at(engine->dev, &turn, engine->visitor, engine->now);
 	qos_withdraw(&turn.ports, visitor);
 	qos_done(&turn.ports, visitor, NULL, 0, turn.now);
 	soft_qos_unlock(&turn);
@@ -167,7 +167,7 @@ void soft_window_forget(struct soft_engine *engine)
 }
 
 /* Adds an ask for a queue's next window; which queue may move one now, NULL for none. */
-static struct soft_queue *ask(struct soft_engine *engine, struct soft_queue *queue, uint64_t now)
+static struct soft_queue *ask(struct soft_engine *engine, struct soft_queue *queue)
 {
 	struct qos_visitor *visitor = &engine->visitor->visitor;
 	struct soft_window window;
@@ -175,10 +175,10 @@ static struct soft_queue *ask(struct soft_engine *engine, struct soft_queue *que
 
 	next_window(queue->head, &window);
 	engine->asks[engine->asked] = (struct soft_ask){ queue, queue->flow.rank };
-	soft_qos_lock(engine->dev, &turn, engine->visitor);
+	soft_qos_lock_at(engine->dev, &turn, engine->visitor, engine->now);
 	/* Since it was done with the last one: what it takes to come to this one counts. */
 	if (!engine->asked)
-		qos_begin(visitor, now);
+		qos_begin(visitor, engine->now);
 	if (qos_ask(&turn.ports, visitor, &engine->rq, &queue->flow, window.ports[0],
 		    window.ports[1], window.bytes))
 		engine->asked++;
@@ -193,13 +193,13 @@ static struct soft_queue *ask(struct soft_engine *engine, struct soft_queue *que
  * the order in which the engine's queues are to go; what it waits for already
  * keeps its place unless something more urgent came. Engine lock held.
  */
-struct soft_queue *soft_window_ask(struct soft_engine *engine, uint64_t now)
+struct soft_queue *soft_window_ask(struct soft_engine *engine)
 {
-	struct soft_queue *granted = engine->asked ? look(engine, now) : NULL;
+	struct soft_queue *granted = engine->asked ? look(engine) : NULL;
 	uint32_t i = 0, skip = 0;
 
 	while (!granted && i < QOS_ASKS) {
-		struct qos_flow *flow = qos_rq_pick(&engine->rq, skip, now);
+		struct qos_flow *flow = qos_rq_pick(&engine->rq, skip, engine->now);
 		struct soft_queue *queue;
 
 		if (!flow)
@@ -214,7 +214,7 @@ struct soft_queue *soft_window_ask(struct soft_engine *engine, uint64_t now)
 		}
 		skip |= 1u << flow->head.lane;
 		if (i++ == engine->asked)
-			granted = ask(engine, queue, now);
+			granted = ask(engine, queue);
 	}
 	return granted;
 }
@@ -222,7 +222,7 @@ struct soft_queue *soft_window_ask(struct soft_engine *engine, uint64_t now)
 /* Until the modelled engine is done, or nobody cares any more. */
 static void sleep_until(struct soft_engine *engine, struct soft_queue *queue, int64_t end)
 {
-	for (;;) {
+	while (end) {
 		uint32_t wake = atomic_load(&engine->wake);
 		struct timespec patience;
 		int64_t left = end - clock_now();
@@ -306,17 +306,17 @@ static void note_demotion(struct soft_engine *engine, struct soft_queue *queue)
 }
 
 /* Tells the arbiter; the room is free from now on. */
-static uint64_t give_back(struct soft_engine *engine, struct soft_queue *queue, uint64_t moved)
+static void give_back(struct soft_engine *engine, struct soft_queue *queue, uint64_t moved)
 {
 	struct soft_job *job = queue->head;
 	struct soft_turn turn;
 
-	soft_qos_lock(engine->dev, &turn, engine->visitor);
+	engine->now = clock_now();
+	soft_qos_lock_at(engine->dev, &turn, engine->visitor, engine->now);
 	if (job->promise)
 		soft_promise_moved(&turn, job->promise, engine->window.ports, moved);
 	qos_done(&turn.ports, &engine->visitor->visitor, &queue->flow, moved, turn.now);
 	soft_qos_unlock(&turn);
-	return turn.now;
 }
 
 /* Moves the window that was granted to a queue. An operation's latency takes no room. */
@@ -325,21 +325,21 @@ int soft_window_move(struct soft_engine *engine, struct soft_queue *queue, uint6
 	struct soft_job *job = queue->head;
 	struct soft_class *class = soft_class_of(engine, job);
 	struct outcome outcome = { 0 };
-	uint64_t begin = clock_now(), now;
+	uint64_t begin = engine->now;
 	int err;
 
 	soft_job_started(engine, job, begin);
 	note_demotion(engine, queue);
 	err = move(engine, job, &outcome);
 	sleep_until(engine, queue, outcome.end);
-	now = give_back(engine, queue, outcome.moved);
+	give_back(engine, queue, outcome.moved);
 	if (outcome.begun) {
 		sleep_until(engine, queue, outcome.begun);
-		now = clock_now();
+		engine->now = clock_now();
 	}
 	*moved = outcome.moved;
 	atomic_fetch_add(&class->bytes, outcome.moved);
 	atomic_fetch_add(&class->windows, outcome.moved != 0);
-	atomic_fetch_add(&engine->npu->counters.busy_ns, now - begin);
+	atomic_fetch_add(&engine->npu->counters.busy_ns, engine->now - begin);
 	return err;
 }
