@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The ABI rules, for every ioctl: short, long with a zero tail, long with another
- * tail, garbage, other directions, each pad and flag bit, bad pointers, outputs
+ * The ABI rules, for every ioctl: too short, as first published, long with a zero
+ * tail, long with another tail, garbage, other directions, each pad and flag bit, bad pointers, outputs
  * left alone on failure. Each of them from 64-bit and from 32-bit code as well.
  */
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include "npool.h"
 
 #define ROOM 256		/* bytes of the longest struct tried, a tail included */
+#define SLACK_NS 20000		/* what ports are tuned to at first */
 
 /* One layout for 32 and 64 bit: nothing to translate, no hidden padding. */
 #define LAYOUT(name, size, last) \
@@ -20,6 +21,9 @@ LAYOUT(pool_info, 56, queue_depth);
 LAYOUT(npu_info, 104, name);
 LAYOUT(npu_stats, 72, queue_ns);
 LAYOUT(client_info, 32, used_bytes);
+LAYOUT(qos_info, 32, reserved);
+LAYOUT(port_info, 56, promised);
+LAYOUT(class_stats, 2104, service_ns);
 LAYOUT(bo_create, 48, mmap_offset);
 LAYOUT(bo_info, 48, placement);
 LAYOUT(queue_create, 48, dst);
@@ -31,6 +35,7 @@ LAYOUT(submit, 96, pad2);
 LAYOUT(wait, 40, pad);
 LAYOUT(set_quota, 16, pad);
 LAYOUT(npu_ctl, 24, arg);
+LAYOUT(qos_ctl, 24, value);
 
 /* A 32-bit caller's ioctl(): the old system call gate, with a pointer below 4 GiB. */
 static int call32(int fd, unsigned long cmd, void *arg)
@@ -98,6 +103,7 @@ FIXTURE_TEARDOWN(abi)
 struct must_be_zero {
 	unsigned int offset, bytes;
 	int err;
+	unsigned int known;	/* lowest bits, which mean something */
 };
 
 struct ioctl_case {
@@ -105,7 +111,8 @@ struct ioctl_case {
 	unsigned long cmd;
 	void (*good)(FIXTURE_DATA(abi) *self, void *arg);
 	void (*undo)(FIXTURE_DATA(abi) *self, void *arg);
-	struct must_be_zero zero[4];
+	unsigned int first;	/* first published size */
+	struct must_be_zero zero[8];
 };
 
 static void good_query(FIXTURE_DATA(abi) *self, void *arg)
@@ -178,28 +185,43 @@ static void good_npu_ctl(FIXTURE_DATA(abi) *self, void *arg)
 			.fault = DRM_NPOOL_FAULT_COPY };
 }
 
-#define Z(name, field, err) \
+static void good_qos_ctl(FIXTURE_DATA(abi) *self, void *arg)
+{
+	(void)self;
+	*(struct drm_npool_qos_ctl *)arg = (struct drm_npool_qos_ctl){
+		.action = DRM_NPOOL_QOS_SLACK, .value = SLACK_NS };
+}
+
+#define ZERO_ABOVE(name, field, err, known) \
 	{ offsetof(struct drm_npool_##name, field), \
-	  sizeof(((struct drm_npool_##name *)0)->field), err }
+	  sizeof(((struct drm_npool_##name *)0)->field), err, known }
+#define Z(name, field, err) ZERO_ABOVE(name, field, err, 0)
 
 static const struct ioctl_case cases[] = {
-	{ "QUERY", DRM_IOCTL_NPOOL_QUERY, good_query, NULL,
+	{ "QUERY", DRM_IOCTL_NPOOL_QUERY, good_query, NULL, 32,
 	  { Z(query, flags, -EOPNOTSUPP), Z(query, id, -EINVAL) } },
-	{ "BO_CREATE", DRM_IOCTL_NPOOL_BO_CREATE, good_bo_create, undo_bo_create,
+	{ "BO_CREATE", DRM_IOCTL_NPOOL_BO_CREATE, good_bo_create, undo_bo_create, 48,
 	  { Z(bo_create, flags, -EOPNOTSUPP), Z(bo_create, stripe, -EINVAL) } },
-	{ "BO_INFO", DRM_IOCTL_NPOOL_BO_INFO, good_bo_info, NULL, { { 0 } } },
-	{ "QUEUE_CREATE", DRM_IOCTL_NPOOL_QUEUE_CREATE, good_queue_create, undo_queue_create,
-	  { Z(queue_create, flags, -EOPNOTSUPP), Z(queue_create, pad, -EINVAL) } },
-	{ "QUEUE_DESTROY", DRM_IOCTL_NPOOL_QUEUE_DESTROY, good_queue_destroy, NULL,
+	{ "BO_INFO", DRM_IOCTL_NPOOL_BO_INFO, good_bo_info, NULL, 48, { { 0 } } },
+	{ "QUEUE_CREATE", DRM_IOCTL_NPOOL_QUEUE_CREATE, good_queue_create, undo_queue_create, 16,
+	  { ZERO_ABOVE(queue_create, flags, -EOPNOTSUPP, 2), Z(queue_create, pad, -EINVAL),
+	    ZERO_ABOVE(queue_create, class_id, -EINVAL, 3),
+	    Z(queue_create, budget, -EINVAL), Z(queue_create, period_ns, -EINVAL), Z(queue_create, src, -EINVAL),
+	    Z(queue_create, dst, -EINVAL) } },
+	{ "QUEUE_DESTROY", DRM_IOCTL_NPOOL_QUEUE_DESTROY, good_queue_destroy, NULL, 8,
 	  { Z(queue_destroy, pad, -EINVAL) } },
-	{ "SUBMIT", DRM_IOCTL_NPOOL_SUBMIT, good_submit, NULL,
-	  { Z(submit, flags, -EOPNOTSUPP), Z(submit, pad, -EINVAL) } },
-	{ "WAIT", DRM_IOCTL_NPOOL_WAIT, good_wait, NULL,
+	{ "SUBMIT", DRM_IOCTL_NPOOL_SUBMIT, good_submit, NULL, 64,
+	  { ZERO_ABOVE(submit, flags, -EOPNOTSUPP, 2), Z(submit, pad, -EINVAL),
+	    Z(submit, class_id, -EINVAL), Z(submit, weight, -EINVAL),
+	    Z(submit, pad2, -EINVAL) } },
+	{ "WAIT", DRM_IOCTL_NPOOL_WAIT, good_wait, NULL, 40,
 	  { Z(wait, flags, -EOPNOTSUPP), Z(wait, pad, -EINVAL) } },
-	{ "SET_QUOTA", DRM_IOCTL_NPOOL_SET_QUOTA, good_set_quota, NULL,
+	{ "SET_QUOTA", DRM_IOCTL_NPOOL_SET_QUOTA, good_set_quota, NULL, 16,
 	  { Z(set_quota, flags, -EOPNOTSUPP), Z(set_quota, pad, -EINVAL) } },
-	{ "NPU_CTL", DRM_IOCTL_NPOOL_NPU_CTL, good_npu_ctl, NULL,
+	{ "NPU_CTL", DRM_IOCTL_NPOOL_NPU_CTL, good_npu_ctl, NULL, 24,
 	  { Z(npu_ctl, flags, -EOPNOTSUPP) } },
+	{ "QOS_CTL", DRM_IOCTL_NPOOL_QOS_CTL, good_qos_ctl, NULL, 24,
+	  { Z(qos_ctl, flags, -EOPNOTSUPP), Z(qos_ctl, client, -EINVAL) } },
 };
 
 /* Makes the call expecting an error or 0; on failure not a byte of the struct may change. */
@@ -273,9 +295,34 @@ TEST_F(abi, short_structs)
 
 	for_each_case(c) {
 		prepare(self, c);
-		for (size = 0; size < _IOC_SIZE(c->cmd); size++)
+		for (size = 0; size < c->first; size++)
 			EXPECT_CALL(-EINVAL, c, cmd_with(c->cmd, _IOC_DIR(c->cmd), size));
 	}
+}
+
+/* Old programs: what they do not know of is zero, and is not written. */
+TEST_F(abi, structs_as_first_published)
+{
+	const struct ioctl_case *c;
+	unsigned int size;
+
+	for_each_case(c)
+		for (size = c->first; size < _IOC_SIZE(c->cmd); size += 4) {
+			prepare(self, c);
+			memset(self->arg + size, 0xa5, ROOM - size);
+			EXPECT_CALL(0, c, cmd_with(c->cmd, _IOC_DIR(c->cmd), size));
+			EXPECT_TRUE(all_bytes(self->arg + size, ROOM - size, 0xa5))
+				TH_LOG("%s of %u bytes", c->name, size);
+			/* The bytes behind need not be there. */
+			prepare(self, c);
+			memmove(self->arg + 4096 - size, self->arg, size);
+			EXPECT_EQ(0,
+				  self->call(self->fd, cmd_with(c->cmd, _IOC_DIR(c->cmd), size),
+					     self->arg + 4096 - size))
+				TH_LOG("%s of %u bytes", c->name, size);
+			if (c->undo)
+				c->undo(self, self->arg + 4096 - size);
+		}
 }
 
 TEST_F(abi, other_directions)
@@ -299,7 +346,7 @@ TEST_F(abi, every_bit_that_must_be_zero)
 
 	for_each_case(c)
 		for (zero = c->zero; zero->bytes; zero++)
-			for (bit = 0; bit < zero->bytes * 8; bit++) {
+			for (bit = zero->known; bit < zero->bytes * 8; bit++) {
 				prepare(self, c);
 				((uint8_t *)self->arg)[zero->offset + bit / 8] |= 1 << bit % 8;
 				EXPECT_CALL(zero->err, c, c->cmd);
@@ -374,18 +421,23 @@ TEST_F(abi, garbage)
 			;
 		ASSERT_NE(ARRAY_LEN(allowed), k)
 			TH_LOG("%s gives %d", c->name, got);
-		if (!got && c->undo && _IOC_SIZE(cmd) >= size)
+		if (!got && c->undo)
 			c->undo(self, self->arg);
 		if (!got && c->good == good_set_quota)
 			must_ok(call(self->fd, c->cmd, &(struct drm_npool_set_quota){ 0 }));
 	}
+	good_qos_ctl(self, self->arg);
+	must_ok(call(self->fd, DRM_IOCTL_NPOOL_QOS_CTL, self->arg));
+	must_ok(call(self->fd, DRM_IOCTL_NPOOL_QOS_CTL,
+		     &(struct drm_npool_qos_ctl){ .action = DRM_NPOOL_QOS_POLICY,
+						  .value = DRM_NPOOL_POLICY_HYBRID }));
 }
 
 TEST_F(abi, numbers_that_are_no_ioctl)
 {
 	unsigned int nr;
 
-	for (nr = DRM_NPOOL_NPU_CTL + 1; nr < 0x60; nr++)
+	for (nr = DRM_NPOOL_QOS_CTL + 1; nr < 0x60; nr++)
 		EXPECT_GT(0,
 			  self->call(self->fd,
 				     DRM_IOWR(DRM_COMMAND_BASE + nr, struct drm_npool_submit),

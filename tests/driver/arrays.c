@@ -7,7 +7,7 @@
 
 #include "npool.h"
 
-#define BIG_STRIDE 128
+#define BIG_STRIDE 2200
 
 FIXTURE(arrays)
 {
@@ -55,17 +55,21 @@ TEST_F(arrays, query_topics)
 	static const uint32_t sizes[] = {
 		sizeof(struct drm_npool_pool_info), sizeof(struct drm_npool_npu_info),
 		sizeof(struct drm_npool_npu_stats), sizeof(struct drm_npool_client_info),
+		sizeof(struct drm_npool_qos_info), sizeof(struct drm_npool_port_info),
+		sizeof(struct drm_npool_class_stats),
 	};
-	uint32_t topic, bad[] = { 4, 5, 1u << 31, UINT32_MAX };
+	static const uint32_t items[] = { 1, OWN_NPUS, OWN_NPUS, 1, 1, 2 * OWN_NPUS,
+					  DRM_NPOOL_CLASSES * OWN_NPUS };
+	uint32_t topic, bad[] = { ARRAY_LEN(sizes), ARRAY_LEN(sizes) + 1, 1u << 31, UINT32_MAX };
 	unsigned int i;
 
-	for (topic = 0; topic < 4; topic++) {
+	for (topic = 0; topic < ARRAY_LEN(sizes); topic++) {
 		struct drm_npool_query q = { .topic = topic }, b = { .topic = topic };
 		uint64_t data = (uintptr_t)self->page;
 
 		ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &q));
 		EXPECT_EQ(sizes[topic], q.stride);
-		EXPECT_LE(topic == 1 || topic == 2 ? OWN_NPUS : 1, q.count);
+		EXPECT_LE(items[topic], q.count);
 		/* Short strides, null and bad pointers with a count. */
 		for (i = 0; i < sizes[topic]; i++) {
 			b = (struct drm_npool_query){ .topic = topic, .data = data, .count = 1,
