@@ -503,6 +503,7 @@ static bool admit_locked(struct npool_job *job)
 		return true;
 	queue->npu->engine.classes[job->class].refused++;
 	trace_npool_refused(job);
+	job->class = DRM_NPOOL_CLASS_BULK;
 	return job->anyway;
 }
 
