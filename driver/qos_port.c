@@ -78,8 +78,6 @@ static void measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
 	struct qos_meter *m = &port->meter;
 	u64 x = (bytes + 1023) / 1024, y, expected;
 
-	/* With several in flight the port worked on this one from the end of the last. */
-	since = qos_before(since, port->last) ? port->last : since;
 	port->last = now;
 	y = qos_before(since, now) ? now - since : 1;
 	expected = port->overhead + ns_for(port->bandwidth, x);
@@ -380,10 +378,21 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 	      u64 bytes, u64 now)
 {
 	const struct qos_ask *ask = qos_granted(visitor);
+	u64 since = visitor->since;
 	u32 side;
 
 	if (!ask)
 		return;
+	/*
+	 * With several in flight a port worked on this one from the end of the
+	 * last, and the other port waited for that: it is no slower for it.
+	 */
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (port && qos_before(since, port->last))
+			since = port->last;
+	}
 	for (side = 0; side < 2; side++) {
 		struct qos_port *port = port_of(ports, ask, side);
 
@@ -391,7 +400,7 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 			continue;
 		port->inflight -= least(ask->bytes, port->inflight);
 		if (bytes)
-			measure(port, bytes, visitor->since, now);
+			measure(port, bytes, since, now);
 		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)
 			place(flow, ask, side, bytes);
 		mark(ports, port);
