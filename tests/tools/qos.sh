@@ -126,7 +126,9 @@ check "and no escapes" sh -c "! grep -q '$(printf '\033')' '$tmp/out'"
 
 # On a terminal: enters its screen, and leaves it when interrupted.
 screen() {
-	script -qefc "$accelctl top --interval 50ms -p '$pool'" "$tmp/typescript" > /dev/null 2>&1 &
+	: > "$tmp/typescript"
+	env --default-signal=INT script -qefc "exec $accelctl top --interval 50ms -p '$pool'" \
+		"$tmp/typescript" > /dev/null 2>&1 < /dev/null &
 	terminal=$!
 	wait_until grep -q 'policy' "$tmp/typescript" || return 1
 	for pid in $(children $terminal); do
