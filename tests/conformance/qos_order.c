@@ -11,8 +11,9 @@
 #define WORK KIB(256)	/* of a submit */
 #define CHUNK KIB(32)	/* between marks of one submit */
 #define CHUNKS 64
-#define MARKS 128
+#define MARKS 256
 #define RIVALS 8
+#define CROWD 8		/* queues of one client */
 
 FIXTURE(order)
 {
@@ -29,7 +30,7 @@ FIXTURE_SETUP(order)
 	self->npu = npu_add_rate(self->p.dev, MIB(4), RATE);
 	self->data = buffer_on(self->p.dev, self->npu, 2 * WORK);
 	self->marks = buffer_on(self->p.dev, self->npu, KIB(4));
-	self->rows = buffer_on(self->p.dev, self->npu, MARKS * MARKS * 2);
+	self->rows = buffer_on(self->p.dev, self->npu, MARKS * MARKS);
 	self->seen = buffer_map(self->rows);
 	gate_shut(&self->gate, self->p.dev);
 }
@@ -41,7 +42,7 @@ FIXTURE_TEARDOWN(order)
 	accel_qos_set_policy(self->p.dev, ACCEL_POLICY_HYBRID);
 	gate_free(&self->gate);
 	rests = eventually(ports_rest(self->p.dev, &self->npu, 1));
-	accel_buffer_unmap(self->p.dev, self->seen, MARKS * MARKS * 2);
+	accel_buffer_unmap(self->p.dev, self->seen, MARKS * MARKS);
 	accel_buffer_close(self->data);
 	accel_buffer_close(self->marks);
 	accel_buffer_close(self->rows);
@@ -191,35 +192,46 @@ TEST_F(order, strict_windows_go_by_class)
 	strict(_metadata, self, ACCEL_POLICY_STRICT_WINDOWS);
 }
 
+/* The objects of the fixture as one client has them. */
+struct view {
+	struct accel_buffer *data, *marks, *rows;
+	struct accel_point gate;
+};
+
+static struct view own_view(const FIXTURE_DATA(order) *self)
+{
+	return (struct view){ self->data, self->marks, self->rows, self->gate.point };
+}
+
 /* Chunks with a mark after each, and at the end a row of all marks. */
-static void submit_chunks(struct __test_metadata *_metadata, FIXTURE_DATA(order) *self,
-			  struct accel_queue *queue, uint32_t base, uint32_t row,
+static void submit_chunks(struct __test_metadata *_metadata, const struct view *view,
+			  struct accel_queue *queue, uint32_t base, uint32_t count, uint32_t row,
 			  const struct accel_submit_qos *qos)
 {
 	struct accel_seg work = { 0, WORK, CHUNK }, own[CHUNKS], all = { row * MARKS, 0, MARKS };
 	struct accel_op ops[2 * CHUNKS + 1];
-	struct accel_submit submit = { .ops = ops, .op_count = ARRAY_LEN(ops),
-				       .waits = &self->gate.point, .wait_count = 1 };
+	struct accel_submit submit = { .ops = ops, .op_count = 2 * count + 1,
+				       .waits = &view->gate, .wait_count = 1 };
 	unsigned int i;
 
-	for (i = 0; i < CHUNKS; i++) {
+	for (i = 0; i < count; i++) {
 		own[i] = (struct accel_seg){ base + i, 0, 1 };
-		ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, self->data, self->data, 0,
+		ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, view->data, view->data, 0,
 						&work };
-		ops[2 * i + 1] = (struct accel_op){ ACCEL_OP_FILL, 1, self->marks, NULL, 1,
+		ops[2 * i + 1] = (struct accel_op){ ACCEL_OP_FILL, 1, view->marks, NULL, 1,
 						    &own[i] };
 	}
-	ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, self->rows, self->marks, 0, &all };
+	ops[2 * i] = (struct accel_op){ ACCEL_OP_COPY, 1, view->rows, view->marks, 0, &all };
 	ASSERT_EQ(0, accel_queue_submit_qos(queue, &submit, qos, NULL, NULL));
 }
 
-static unsigned int marked(FIXTURE_DATA(order) *self, uint32_t base, uint32_t row)
+static unsigned int marked(FIXTURE_DATA(order) *self, uint32_t base, uint32_t count, uint32_t row)
 {
-	unsigned int i, count = 0;
+	unsigned int i, sum = 0;
 
-	for (i = 0; i < CHUNKS; i++)
-		count += self->seen[row * MARKS + base + i];
-	return count;
+	for (i = 0; i < count; i++)
+		sum += self->seen[row * MARKS + base + i];
+	return sum;
 }
 
 /* What the light one had when the heavy one was done; a quarter would be its due. */
@@ -228,15 +240,16 @@ static unsigned int light_share(struct __test_metadata *_metadata, FIXTURE_DATA(
 				const struct accel_submit_qos *first,
 				const struct accel_submit_qos *second)
 {
+	struct view view = own_view(self);
 	unsigned int had;
 
-	submit_chunks(_metadata, self, light, 0, 0, first);
-	submit_chunks(_metadata, self, heavy, CHUNKS, 1, second);
+	submit_chunks(_metadata, &view, light, 0, CHUNKS, 0, first);
+	submit_chunks(_metadata, &view, heavy, CHUNKS, CHUNKS, 1, second);
 	gate_open(&self->gate);
 	EXPECT_EQ(0, accel_queue_wait(light, 1, LONG_NS, NULL));
 	EXPECT_EQ(0, accel_queue_wait(heavy, 1, LONG_NS, NULL));
-	EXPECT_EQ(CHUNKS, marked(self, CHUNKS, 1));
-	had = marked(self, 0, 1);
+	EXPECT_EQ(CHUNKS, marked(self, CHUNKS, CHUNKS, 1));
+	had = marked(self, 0, CHUNKS, 1);
 	accel_queue_destroy(light);
 	accel_queue_destroy(heavy);
 	return had;
@@ -270,6 +283,85 @@ TEST_F(order, submits_share_by_their_own_weight)
 
 	EXPECT_LE(CHUNKS / 8, had);
 	EXPECT_GE(CHUNKS / 2, had);
+}
+
+/* Elsewhere than at the ports that it is for, a reservation is worth nothing. */
+TEST_F(order, latency_elsewhere_is_bulk)
+{
+	struct accel_queue_qos qos = qos_of(ACCEL_CLASS_LATENCY, self->npu);
+	struct accel_queue *bulk = queue_on(self->p.dev, self->npu), *queue;
+	struct view view = own_view(self);
+
+	qos.src = self->p.npu[0];
+	ASSERT_EQ(0, accel_queue_create_qos(self->p.dev, self->npu, &qos, &queue));
+	submit_chunks(_metadata, &view, bulk, 0, CHUNKS, 0, NULL);
+	submit_chunks(_metadata, &view, queue, CHUNKS, CHUNKS, 1, NULL);
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(queue, 1, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(bulk, 1, LONG_NS, NULL));
+	EXPECT_LE(CHUNKS / 2, marked(self, 0, CHUNKS, 1));
+	EXPECT_EQ(1, class_stats(self->p.dev, self->npu, ACCEL_CLASS_LATENCY).demoted);
+	accel_queue_destroy(queue);
+	accel_queue_destroy(bulk);
+}
+
+static struct accel_buffer *seen_by(struct accel_dev *dev, struct accel_buffer *buffer)
+{
+	struct accel_buffer *import;
+	int fd;
+
+	must_ok(accel_buffer_export(buffer, &fd));
+	must_ok(accel_buffer_import(dev, fd, &import));
+	close(fd);
+	return import;
+}
+
+static struct view view_of(struct accel_dev *dev, const FIXTURE_DATA(order) *self)
+{
+	struct view view = { seen_by(dev, self->data), seen_by(dev, self->marks),
+			     seen_by(dev, self->rows), { NULL, 1 } };
+	int fd;
+
+	must_ok(accel_timeline_export(self->gate.point.timeline, &fd));
+	must_ok(accel_timeline_import(dev, fd, &view.gate.timeline));
+	close(fd);
+	return view;
+}
+
+static void view_close(struct view *view)
+{
+	accel_buffer_close(view->data);
+	accel_buffer_close(view->marks);
+	accel_buffer_close(view->rows);
+	accel_timeline_close(view->gate.timeline);
+}
+
+/* Nobody gets more by having more queues: half a port is the crowd's, and half the other's. */
+TEST_F(order, clients_share_whatever_their_queues)
+{
+	struct accel_dev *other = dev_open();
+	struct view mine = own_view(self), theirs = view_of(other, self);
+	struct accel_queue *queue = queue_on(self->p.dev, self->npu), *crowd[CROWD];
+	unsigned int each = 2 * CHUNKS / CROWD, i, had;
+
+	for (i = 0; i < CROWD; i++) {
+		crowd[i] = queue_on(other, self->npu);
+		submit_chunks(_metadata, &theirs, crowd[i], CHUNKS + i * each, each, 1 + i, NULL);
+	}
+	submit_chunks(_metadata, &mine, queue, 0, CHUNKS, 0, NULL);
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(queue, 1, LONG_NS, NULL));
+	for (i = 0; i < CROWD; i++) {
+		EXPECT_EQ(0, accel_queue_wait(crowd[i], 1, LONG_NS, NULL));
+		accel_queue_destroy(crowd[i]);
+	}
+	EXPECT_EQ(CHUNKS, marked(self, 0, CHUNKS, 0));
+	had = marked(self, CHUNKS, 2 * CHUNKS, 0);
+	EXPECT_LE(CHUNKS / 2, had);
+	EXPECT_GE(CHUNKS * 3 / 2, had);
+	accel_queue_destroy(queue);
+	view_close(&theirs);
+	accel_close(other);
 }
 
 TEST_HARNESS_MAIN
