@@ -297,6 +297,13 @@ struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 	return flow;
 }
 
+u64 qos_rq_due(const struct qos_rq *rq)
+{
+	const struct qos_node *node = qos_tree_first(&rq->refill);
+
+	return node ? node->key : 0;
+}
+
 u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow)
 {
 	if (rq->policy == QOS_HYBRID && flow->rank <= QOS_RANK_LATENCY)

@@ -25,6 +25,7 @@
 #define QOS_LANES	32u		/* port pairs that an engine keeps apart */
 #define QOS_ASKS	4u		/* of them, waited for at once */
 #define QOS_LOOKS	8u		/* waiters that are looked at to fill a port */
+#define QOS_BESIDE	8u		/* a window behind that of another is this part of it */
 #define QOS_NO_PORT	0xffffffffu
 #define QOS_WEIGHT	64u		/* of a queue that says nothing */
 #define QOS_MAX_WEIGHT	1024u
@@ -39,9 +40,13 @@
 #define QOS_MIN_WINDOW	(8ull << 10)
 #define QOS_GUESS	1000000000ull	/* bandwidth of a port that claims none, until measured */
 #define QOS_MAX_RATE	(1ull << 42)
-/* Parts of 1024 of a port's bandwidth: to be promised, to be had by bulk whatever happens. */
+/*
+ * Parts of 1024 of a port's bandwidth: to be promised, to be had by bulk
+ * whatever happens. That is 5 %, and some for windows of others that slip in
+ * while an engine turns from one of bulk's to the next.
+ */
 #define QOS_PROMISE	870u
-#define QOS_FLOOR	51u
+#define QOS_FLOOR	56u
 /*
  * Bytes that bulk is owed before it goes ahead of deadlines, and ahead of all.
  * Reservations leave it more than its floor as long as ports are as fast as
@@ -234,7 +239,8 @@ struct qos_meter {
 /**
  * struct qos_port - One direction of an NPU's link
  * @waiting: asks, by rank
- * @inflight: bytes granted and not done
+ * @flying: those granted and not done, likewise
+ * @inflight: bytes of them
  * @window: most bytes in flight
  * @bandwidth: as measured; before that as claimed
  * @overhead: ns that a window takes beside its bytes, as measured
@@ -255,6 +261,7 @@ struct qos_meter {
  */
 struct qos_port {
 	struct qos_tree waiting[QOS_RANKS];
+	struct qos_tree flying[QOS_RANKS];
 	u64 inflight;
 	u64 window;
 	u64 bandwidth;
@@ -289,13 +296,15 @@ struct qos_ports {
 
 /**
  * struct qos_ask - A window that wants room at its ports
- * @node: in the trees of both
+ * @node: in the trees of both, where it waits or flies
  * @port: read from, written to; QOS_NO_PORT for memory that is no NPU's
  * @rank: an &enum qos_rank
  * @lane: the flow's
  * @bytes: wanted
  * @index: in the visitor's asks
- * @waits: it is in the trees
+ * @waits: it is in the trees of those that wait
+ * @weight: the flow's
+ * @pad: zero
  */
 struct qos_ask {
 	struct qos_node node[2];
@@ -305,6 +314,8 @@ struct qos_ask {
 	u64 bytes;
 	u32 index;
 	u32 waits;
+	u32 weight;
+	u32 pad;
 };
 
 /**
@@ -377,6 +388,12 @@ void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow);
 void qos_flow_fini(struct qos_rq *rq, struct qos_flow *flow);
 /** qos_rq_pick() - the flow to go next, but for those in the lanes @skip; NULL if there is none */
 struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now);
+/**
+ * qos_rq_due() - when to pick anew though nothing has happened; 0 for never
+ *
+ * A budget is full again then, so that a flow may ask for more than it waits for.
+ */
+u64 qos_rq_due(const struct qos_rq *rq);
 /** qos_flow_limit() - most bytes that a flow may move in its rank */
 u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow);
 /** qos_flow_ran() - a flow moved @bytes; @next is what it goes on with, NULL if it has ended */
@@ -469,7 +486,8 @@ u64 qos_bytes_in(u64 rate, u64 ns);
 static inline u64 qos_owe(u64 owed, u64 bytes)
 {
 	owed += bytes * QOS_FLOOR / 1024;
-	return owed < QOS_FLOOR_MOST ? owed : QOS_FLOOR_MOST;
+	/* A step more, so that no part of what is owed is lost on the way. */
+	return owed < QOS_FLOOR_MOST + QOS_FLOOR_STEP ? owed : QOS_FLOOR_MOST + QOS_FLOOR_STEP;
 }
 
 /** qos_nth_rank() - the order in which ranks go when bulk is owed so much of its floor */

@@ -5,6 +5,11 @@
  * his hand. A waiter that is first at both keeps the one with room free until
  * the other has some too; else those that need only one would pass it for ever.
  *
+ * An engine has one window in flight, so where few engines meet, each would
+ * have as much of a port as any other, whoever goes first. So a window beside
+ * that of somebody who does is small, and alone: it fills the port while his
+ * engine turns round, and leaves him eight parts of nine.
+ *
  * All bytes in flight at a port stay within its window, which is what the
  * latency class has to wait for: long enough that the cost of a window is
  * small beside its bytes, and else as short as the slack asks.
@@ -13,6 +18,7 @@
 
 #define SCALE		1024u	/* as in qos.c */
 #define NS_PER_S	1000000000ull
+#define PAGE		4096ull
 /* Windows that a flow may be behind its port's clock and still catch up. */
 #define LAG		4u
 /* Windows that the meter remembers, and that pass between fits. */
@@ -47,7 +53,7 @@ static void size_window(struct qos_port *port)
 
 	window = window > worth ? window : worth;
 	window = least(window, QOS_MAX_WINDOW);
-	port->window = (window > QOS_MIN_WINDOW ? window : QOS_MIN_WINDOW) & ~(u64)4095;
+	port->window = (window > QOS_MIN_WINDOW ? window : QOS_MIN_WINDOW) & ~(PAGE - 1);
 }
 
 /* The least squares line through the windows' times over their sizes. */
@@ -160,9 +166,62 @@ static void unmark(struct qos_ports *ports, struct qos_port *port)
 	port->dirty = 0;
 }
 
-static bool fits(const struct qos_port *port, const struct qos_ask *ask)
+/* Who goes first of those in flight, NULL if there are none or it means nothing. */
+static struct qos_ask *leader(const struct qos_ports *ports, const struct qos_port *port)
 {
-	return !port || !port->inflight || port->inflight + ask->bytes <= port->window;
+	struct qos_node *node = NULL;
+	u32 n;
+
+	if (port->policy != QOS_HYBRID)
+		return NULL;
+	for (n = 0; !node && n < QOS_RANKS; n++)
+		node = qos_tree_first(&port->flying[qos_nth_rank(port->owed, n)]);
+	return node ? ask_of(node, side_of(ports, port)) : NULL;
+}
+
+static u32 place_of(const struct qos_port *port, u32 rank)
+{
+	u32 n = 0;
+
+	while (qos_nth_rank(port->owed, n) != rank)
+		n++;
+	return n;
+}
+
+static bool behind(const struct qos_ports *ports, const struct qos_port *port,
+		   const struct qos_ask *ask, const struct qos_ask *lead)
+{
+	u32 side = side_of(ports, port);
+	u64 key = lead->node[side].key;
+
+	if (ask->rank != lead->rank)
+		return place_of(port, ask->rank) > place_of(port, lead->rank);
+	/* Who shares is behind only once he has had a window more. */
+	if (lead->rank >= QOS_RANK_BULK)
+		key += lead->bytes * SCALE / lead->weight;
+	return qos_before(key, ask->node[side].key);
+}
+
+static u64 beside(const struct qos_ask *lead)
+{
+	return (lead->bytes / QOS_BESIDE & ~(PAGE - 1)) + PAGE;
+}
+
+static bool fits(const struct qos_ports *ports, const struct qos_port *port,
+		 const struct qos_ask *ask)
+{
+	struct qos_ask *lead;
+	u64 bytes = ask->bytes;
+
+	if (!port || !port->inflight)
+		return true;
+	lead = leader(ports, port);
+	if (lead && behind(ports, port, ask, lead)) {
+		if (port->inflight != lead->bytes)
+			return false;
+		bytes = least(bytes, beside(lead));
+	}
+	return port->inflight + bytes <= port->window;
 }
 
 /* The waiter after @node at a port, the first one after NULL; *n counts ranks. */
@@ -201,10 +260,10 @@ static bool kept_from(const struct qos_ports *ports, const struct qos_port *port
 
 	if (!best || best == ask)
 		return false;
-	if (!fits(port, best))
+	if (!fits(ports, port, best))
 		return true;
 	other = port_of(ports, best, !side_of(ports, port));
-	return !fits(other, best) && first(ports, other) == best;
+	return !fits(ports, other, best) && first(ports, other) == best;
 }
 
 /* Who is to have the room at a port, NULL for nobody now. */
@@ -221,12 +280,12 @@ static struct qos_ask *choose(const struct qos_ports *ports, const struct qos_po
 		if (!node)
 			return NULL;
 		ask = ask_of(node, side);
-		if (!fits(port, ask))
+		if (!fits(ports, port, ask))
 			return NULL;
 		other = port_of(ports, ask, !side);
-		if (!other || (fits(other, ask) && !kept_from(ports, other, ask)))
+		if (!other || (fits(ports, other, ask) && !kept_from(ports, other, ask)))
 			return ask;
-		if (!looks && !fits(other, ask) && first(ports, other) == ask)
+		if (!looks && !fits(ports, other, ask) && first(ports, other) == ask)
 			return NULL;
 	}
 	return NULL;
@@ -247,14 +306,20 @@ static void leave(struct qos_ports *ports, struct qos_ask *ask)
 	ask->waits = 0;
 }
 
-static bool bulk_waits(const struct qos_port *port)
+static bool bulk_wants(const struct qos_port *port)
 {
-	return !qos_tree_empty(&port->waiting[QOS_RANK_BULK]);
+	return !qos_tree_empty(&port->waiting[QOS_RANK_BULK]) ||
+	       !qos_tree_empty(&port->flying[QOS_RANK_BULK]);
+}
+
+static void fly(struct qos_port *port, struct qos_ask *ask, u32 side)
+{
+	port->inflight += ask->bytes;
+	qos_tree_add(&port->flying[ask->rank], &ask->node[side], ask->node[side].key, NULL);
 }
 
 static void charge(struct qos_port *port, const struct qos_ask *ask, u32 side)
 {
-	port->inflight += ask->bytes;
 	if (port->policy != QOS_HYBRID)
 		return;
 	if (ask->rank >= QOS_RANK_BULK) {
@@ -262,7 +327,7 @@ static void charge(struct qos_port *port, const struct qos_ask *ask, u32 side)
 			port->clock = ask->node[side].key;
 		if (ask->rank == QOS_RANK_BULK)
 			port->owed -= least(ask->bytes, port->owed);
-	} else if (bulk_waits(port)) {
+	} else if (bulk_wants(port)) {
 		port->owed = qos_owe(port->owed, ask->bytes);
 	}
 }
@@ -273,9 +338,21 @@ static void grant(struct qos_ports *ports, struct qos_ask *ask)
 	u32 side;
 
 	qos_withdraw(ports, visitor);
-	for (side = 0; side < 2; side++)
-		if (port_of(ports, ask, side))
-			charge(port_of(ports, ask, side), ask, side);
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+		struct qos_ask *lead = port ? leader(ports, port) : NULL;
+
+		if (lead && behind(ports, port, ask, lead))
+			ask->bytes = least(ask->bytes, beside(lead));
+	}
+	for (side = 0; side < 2; side++) {
+		struct qos_port *port = port_of(ports, ask, side);
+
+		if (!port)
+			continue;
+		fly(port, ask, side);
+		charge(port, ask, side);
+	}
 	visitor->granted = ask->index + 1;
 }
 
@@ -302,6 +379,11 @@ struct qos_visitor *qos_settle(struct qos_ports *ports)
 		unmark(ports, port);
 	}
 	return NULL;
+}
+
+static struct qos_ask *granted(struct qos_visitor *visitor)
+{
+	return visitor->granted ? &visitor->asks[visitor->granted - 1] : NULL;
 }
 
 const struct qos_ask *qos_granted(const struct qos_visitor *visitor)
@@ -333,7 +415,7 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 	*ask = (struct qos_ask){
 		.port = { out, in }, .rank = flow->rank, .lane = flow->head.lane,
 		.bytes = least(least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
-		.index = visitor->count++,
+		.index = visitor->count++, .weight = flow->head.weight,
 	};
 	for (side = 0; side < 2; side++) {
 		struct qos_port *port = port_of(ports, ask, side);
@@ -377,7 +459,7 @@ static void place(struct qos_flow *flow, const struct qos_ask *ask, u32 side, u6
 void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_flow *flow,
 	      u64 bytes, u64 now)
 {
-	const struct qos_ask *ask = qos_granted(visitor);
+	struct qos_ask *ask = granted(visitor);
 	u64 since = visitor->since;
 	u32 side;
 
@@ -398,7 +480,8 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 
 		if (!port)
 			continue;
-		port->inflight -= least(ask->bytes, port->inflight);
+		port->inflight -= ask->bytes;
+		qos_tree_remove(&port->flying[ask->rank], &ask->node[side], NULL);
 		if (bytes)
 			measure(port, bytes, since, now);
 		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)
@@ -412,8 +495,10 @@ void qos_port_reset(struct qos_port *port)
 {
 	u32 rank;
 
-	for (rank = 0; rank < QOS_RANKS; rank++)
+	for (rank = 0; rank < QOS_RANKS; rank++) {
 		port->waiting[rank].root = 0;
+		port->flying[rank].root = 0;
+	}
 	port->demand.root = 0;
 	port->inflight = 0;
 	port->promised = 0;
@@ -428,12 +513,12 @@ void qos_port_reset(struct qos_port *port)
 
 void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor)
 {
-	const struct qos_ask *granted = qos_granted(visitor);
+	struct qos_ask *flies = granted(visitor);
 	u32 i, side;
 
-	for (side = 0; side < 2; side++)
-		if (granted && port_of(ports, granted, side))
-			port_of(ports, granted, side)->inflight += granted->bytes;
+	for (side = 0; flies && side < 2; side++)
+		if (port_of(ports, flies, side))
+			fly(port_of(ports, flies, side), flies, side);
 	for (i = 0; i < visitor->count; i++) {
 		struct qos_ask *ask = &visitor->asks[i];
 
