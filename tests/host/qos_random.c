@@ -210,7 +210,7 @@ static void act(struct world *world)
 	else if (dice < 660)
 		world_run(world, world->now + world_draw(world, NS_PER_MS));
 	else if (world_first(world))
-		world_run(world, world_first(world)->until);
+		world_run(world, world_time(world));
 }
 
 static void random_world(uint32_t engines, uint32_t windows)

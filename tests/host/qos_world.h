@@ -303,11 +303,61 @@ static inline uint32_t world_waiting(struct world *world, uint32_t p, struct qos
 	return count;
 }
 
+static inline uint32_t place_at(const struct qos_port *port, uint32_t rank)
+{
+	uint32_t n;
+
+	for (n = 0; qos_nth_rank(port->owed, n) != rank; n++)
+		sure(n < QOS_RANKS);
+	return n;
+}
+
+/* Whether one window goes before another that is as large as it may be. */
+static inline bool goes_before(struct world *world, uint32_t p, const struct qos_ask *a,
+			       const struct qos_ask *b)
+{
+	uint32_t place[2] = { place_at(&world->port[p], a->rank), place_at(&world->port[p], b->rank) };
+	uint64_t key = a->node[p & 1].key;
+
+	if (place[0] != place[1])
+		return place[0] < place[1];
+	if (a->rank >= QOS_RANK_BULK)
+		key += a->bytes * 1024 / a->weight;
+	return (int64_t)(key - b->node[p & 1].key) < 0;
+}
+
+/* There is room; beside a window that goes before it for a part of that, and for one only. */
 static inline bool world_fits(struct world *world, uint32_t p, const struct qos_ask *ask)
 {
 	struct qos_port *port = world_port(world, p);
+	const struct qos_ask *best = NULL;
+	uint64_t bytes = ask->bytes;
+	uint32_t count = 0;
 
-	return !port || !port->inflight || port->inflight + ask->bytes <= port->window;
+	if (!port || !port->inflight)
+		return true;
+	for (uint32_t i = 0; i < world->engine_count; i++) {
+		const struct qos_ask *other = qos_granted(&world->engines[i].visitor);
+
+		if (!other || other->port[p & 1] != p)
+			continue;
+		count++;
+		/* Among equals who came first. */
+		if (!best || place_at(port, other->rank) < place_at(port, best->rank) ||
+		    (other->rank == best->rank &&
+		     (int64_t)(other->node[p & 1].key - best->node[p & 1].key) < 0) ||
+		    (other->rank == best->rank && other->node[p & 1].key == best->node[p & 1].key &&
+		     qos_tree_first(&port->flying[other->rank]) == &other->node[p & 1]))
+			best = other;
+	}
+	sure(best);
+	if (port->policy == QOS_HYBRID && goes_before(world, p, best, ask)) {
+		if (count > 1)
+			return false;
+		if (bytes > (best->bytes / QOS_BESIDE / 4096 + 1) * 4096)
+			bytes = (best->bytes / QOS_BESIDE / 4096 + 1) * 4096;
+	}
+	return port->inflight + bytes <= port->window;
 }
 
 static inline void check_bytes(struct world *world)
@@ -393,12 +443,47 @@ static inline void world_check(struct world *world)
 	check_progress(world);
 }
 
+/* When something happens next by itself: a window ends, or a waiting engine has a budget again. */
+static inline uint64_t world_time(struct world *world)
+{
+	struct engine *first = world_first(world);
+	uint64_t time = first ? first->until : NEVER;
+
+	for (uint32_t i = 0; i < world->engine_count; i++) {
+		struct engine *engine = &world->engines[i];
+		uint64_t due = engine->visitor.count ? qos_rq_due(&engine->rq) : 0;
+
+		if (due && due < time)
+			time = due > world->now ? due : world->now;
+	}
+	return time;
+}
+
+static inline void world_step(struct world *world)
+{
+	uint64_t time = world_time(world);
+	struct engine *first = world_first(world);
+
+	if (first && first->until == time) {
+		engine_finish(world, first);
+		return;
+	}
+	world->now = time;
+	for (uint32_t i = 0; i < world->engine_count; i++) {
+		struct engine *engine = &world->engines[i];
+		uint64_t due = engine->visitor.count ? qos_rq_due(&engine->rq) : 0;
+
+		if (due && due <= time)
+			engine_kick(world, engine);
+	}
+}
+
 static inline void world_run(struct world *world, uint64_t until)
 {
 	struct engine *engine;
 
-	while ((engine = world_first(world)) && engine->until <= until) {
-		engine_finish(world, engine);
+	while ((engine = world_first(world)) && world_time(world) <= until) {
+		world_step(world);
 		world_check(world);
 	}
 	if (until != NEVER)
@@ -427,6 +512,8 @@ static inline void world_fini(struct world *world)
 	for (uint32_t p = 0; p < world->ports.count; p++) {
 		for (uint32_t rank = 0; rank < QOS_RANKS; rank++)
 			sure(qos_tree_empty(&world->port[p].waiting[rank]));
+		for (uint32_t rank = 0; rank < QOS_RANKS; rank++)
+			sure(qos_tree_empty(&world->port[p].flying[rank]));
 		sure(!world->port[p].inflight && !world->port[p].dirty);
 		sure(qos_tree_empty(&world->port[p].demand) && !world->port[p].promised);
 	}
