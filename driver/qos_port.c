@@ -26,7 +26,9 @@
 #define METER_STEP	16u
 #define METER_MAX_NS	(1ull << 26)
 /* A window that took this many times longer than expected was interrupted. */
-#define METER_OUTLIER	8u
+#define METER_OUTLIER	3u
+/* Of so many windows one is of another size: smaller, for nobody is to wait longer for that. */
+#define METER_PROBE	8u
 /* Overheads that a window is to be worth. */
 #define WORTH		8u
 
@@ -56,25 +58,40 @@ static void size_window(struct qos_port *port)
 	port->window = (window > QOS_MIN_WINDOW ? window : QOS_MIN_WINDOW) & ~(PAGE - 1);
 }
 
-/* The least squares line through the windows' times over their sizes. */
+/* All windows are of a size: bytes and what is beside them changed alike. */
+static void rescale(struct qos_port *port)
+{
+	const struct qos_meter *m = &port->meter;
+	u64 expected = m->n * port->overhead + ns_for(port->bandwidth, m->x);
+	u64 ratio = least(expected * SCALE / m->y + 1, 1u << 20);
+
+	port->bandwidth = least(port->bandwidth * ratio / SCALE, QOS_MAX_RATE);
+	port->overhead = port->overhead * SCALE / ratio;
+}
+
+/*
+ * The least squares line through the windows' times over their sizes. Where
+ * engines share CPUs the times are noisy: no line is believed that has bytes
+ * move slower than they did, or more than twice as fast.
+ */
 static void fit(struct qos_port *port, u64 now)
 {
 	const struct qos_meter *m = &port->meter;
-	u64 spread = m->n * m->xx - m->x * m->x, rate = 0, bare;
+	u64 spread = m->n * m->xx - m->x * m->x, rate = QOS_MAX_RATE, bare;
+	u64 mean = least(m->x * (1024 * NS_PER_S) / m->y, QOS_MAX_RATE / 2);
 
-	if (spread > m->n * m->xx / 64 && m->n * m->xy > m->x * m->y)
-		/* KiB a ns, times 2^20. */
-		rate = (spread << 20) / (m->n * m->xy - m->x * m->y);
-	if (rate) {
-		port->bandwidth = least(rate * 976562 + rate / 2, QOS_MAX_RATE);
+	if (spread > m->n * m->xx / 64) {
+		if (m->n * m->xy > m->x * m->y)
+			/* KiB a ns, times 2^20. */
+			rate = (spread << 20) / (m->n * m->xy - m->x * m->y) * 976562;
+		port->bandwidth = least(rate > mean ? rate : mean, 2 * mean);
+		port->bandwidth += !port->bandwidth;
 		bare = ns_for(port->bandwidth, m->x);
 		port->overhead = m->y > bare ? (m->y - bare) / m->n : 0;
 	} else {
-		/* All of a size: what they cost beside their bytes is as before. */
-		bare = m->y - least(m->y / 2, m->n * port->overhead);
-		port->bandwidth = least(m->x * (1024 * NS_PER_S) / (bare + !bare), QOS_MAX_RATE);
+		rescale(port);
+		port->bandwidth += !port->bandwidth;
 	}
-	port->bandwidth += !port->bandwidth;
 	size_window(port);
 	qos_port_rerate(port, now);
 }
@@ -404,6 +421,14 @@ static u64 key(const struct qos_port *port, const struct qos_flow *flow, u32 ind
 	return qos_before(share->tag, port->clock - back) ? port->clock - back : share->tag;
 }
 
+/* Most bytes of the next window. */
+static u64 most(const struct qos_port *port, u32 rank)
+{
+	if (rank < QOS_RANK_BULK || (port->meter.fresh + 1) % METER_PROBE)
+		return port->window / 2;
+	return port->window > QOS_MIN_WINDOW ? port->window / 8 : port->window;
+}
+
 bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct qos_rq *rq,
 	     const struct qos_flow *flow, u32 out, u32 in, u64 bytes)
 {
@@ -422,7 +447,7 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 
 		if (!port)
 			continue;
-		ask->bytes = least(ask->bytes, port->window / 2);
+		ask->bytes = least(ask->bytes, most(port, ask->rank));
 		/* Who was first here may have kept its other port free. */
 		if (first(ports, port))
 			mark(ports, port_of(ports, first(ports, port), !side));
