@@ -99,8 +99,9 @@ static void fit(struct qos_port *port, u64 now)
 static void measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
 {
 	struct qos_meter *m = &port->meter;
-	u64 x = (bytes + 1023) / 1024, y, expected;
+	u64 x = (bytes + 512) / 1024, y, expected;
 
+	x += !x;
 	port->last = now;
 	y = qos_before(since, now) ? now - since : 1;
 	expected = port->overhead + ns_for(port->bandwidth, x);
