@@ -202,7 +202,7 @@ void soft_qos_reap(struct soft_dev *dev)
 		if (!owner_alive(dev, visitor->owner, &last, &alive)) {
 			stop_visitor(&turn, visitor);
 			visitor->owner = 0;
-		} else if (granted && turn.now - visitor->granted_at > SOFT_STALL_NS) {
+		} else if (granted && (int64_t)(turn.now - visitor->granted_at) > SOFT_STALL_NS) {
 			stop_visitor(&turn, visitor);
 		}
 	}
