@@ -164,6 +164,43 @@ static inline uint64_t copy_later(int fd, uint32_t queue, uint32_t bo, uint64_t 
 	return submit.seqno;
 }
 
+/*
+ * A point that is reached when its queue ends, and not before: submits that wait
+ * for it hold what they were promised, and move nothing.
+ */
+struct gate {
+	struct drm_npool_sync point;
+	uint32_t npu, queue;
+};
+
+static inline struct gate gate_new(int fd, struct accel_dev *dev)
+{
+	struct gate gate = { .point = { .handle = sync_new(fd), .point = 1 },
+			     .npu = npu_add(dev, OWN_BYTES, SLOW_NS) };
+	uint32_t bo = bo_new(fd, gate.npu, KIB(64)).handle;
+	struct drm_npool_submit submit = {
+		.queue = gate.queue = queue_new(fd, gate.npu), .signals = (uintptr_t)&gate.point,
+		.signal_count = 1, .sync_stride = sizeof(gate.point),
+	};
+
+	must_ok(copy_times(fd, &submit, bo, bo, 64, SLOW_OPS));
+	bo_close(fd, bo);
+	return gate;
+}
+
+static inline void wait_behind(struct drm_npool_submit *submit, const struct gate *gate)
+{
+	submit->waits = (uintptr_t)&gate->point;
+	submit->wait_count = 1;
+	submit->sync_stride = sizeof(gate->point);
+}
+
+static inline void gate_end(int fd, struct accel_dev *dev, const struct gate *gate)
+{
+	must_ok(queue_end(fd, gate->queue));
+	must_ok(accel_npu_remove(dev, gate->npu));
+}
+
 static inline bool has_ended(int fd, uint32_t queue, uint64_t seqno)
 {
 	struct drm_npool_wait wait = { .queue = queue, .seqno = seqno };

@@ -128,6 +128,7 @@ TEST_F(qos, ports_do_not_reserve_too_much)
 struct poor {
 	int fd;
 	uint32_t npu;
+	struct gate gate;
 };
 
 static int as_nobody(int sock, const void *arg)
@@ -169,7 +170,7 @@ static int as_nobody(int sock, const void *arg)
 
 TEST_F(qos, rights)
 {
-	struct poor poor = { self->fd, self->slow };
+	struct poor poor = { .fd = self->fd, .npu = self->slow };
 	struct child child = child_start(as_nobody, &poor);
 	uint64_t id = client_id(self->fd);
 
@@ -190,9 +191,11 @@ TEST_F(qos, refusals_tell_why_and_when)
 	const uint32_t copies = 120;	/* 240 MiB: 14.5 s of what can be promised */
 	struct drm_npool_submit submit = { .deadline_ns = now_ns() + SEC / 1000 };
 	uint32_t fast = bo_new(self->fd, self->p.npu[0], MIB(4)).handle;
-	uint32_t a, b;
+	struct gate gate = gate_new(self->fd, self->p.dev);
 	struct drm_npool_submit before;
+	uint32_t a, b;
 
+	wait_behind(&submit, &gate);
 	submit.queue = a = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	b = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	EXPECT_EQ(-EBUSY, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), 1));
@@ -233,7 +236,6 @@ TEST_F(qos, refusals_tell_why_and_when)
 	EXPECT_EQ(DRM_NPOOL_REASON_ORDER, submit.reason);
 	EXPECT_LE(submit.deadline_ns + SEC, submit.earliest_ns);
 	EXPECT_EQ(0, submit_at_earliest(self->fd, submit, self->bo, self->bo, 4096, 1));
-	copy_later(self->fd, a, self->bo, 4096);
 	submit.flags = DRM_NPOOL_SUBMIT_CLASS;
 	submit.class_id = DRM_NPOOL_CLASS_BULK;
 	submit.deadline_ns = 0;
@@ -250,8 +252,10 @@ TEST_F(qos, refusals_tell_why_and_when)
 	/* What is given up makes room. */
 	ASSERT_EQ(0, queue_end(self->fd, a));
 	EXPECT_EQ(0, port_info(self->fd, self->slow, 0).promised);
-	submit = (struct drm_npool_submit){ .queue = b, .deadline_ns = now_ns() + 20 * SEC };
+	submit = before;
+	submit.deadline_ns = now_ns() + 20 * SEC;
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, fast, MIB(2), copies));
+	gate_end(self->fd, self->p.dev, &gate);
 }
 
 TEST_F(qos, earliest_is_admitted)
@@ -325,6 +329,7 @@ static int share_as_nobody(int sock, const void *arg)
 	(void)sock;
 	must_ok(setgid(65534));
 	must_ok(setuid(65534));
+	wait_behind(&submit, &poor->gate);
 	/* 680 MB can be promised until then: half of it is 324 MiB. */
 	submit.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
 	must_ok(copy_times(poor->fd, &submit, bo, bo, MIB(1), 200));
@@ -339,13 +344,16 @@ static int share_as_nobody(int sock, const void *arg)
 TEST_F(qos, one_file_has_half)
 {
 	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC };
-	struct poor poor = { node_open(), self->slow };
-	struct child child = child_start(share_as_nobody, &poor);
+	struct poor poor = { .fd = node_open(), .npu = self->slow };
+	struct child child;
 
+	poor.gate = gate_new(poor.fd, self->p.dev);
+	child = child_start(share_as_nobody, &poor);
 	EXPECT_EQ(0, child_end(&child));
 	/* The rest is there for another file. */
 	submit.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(1), 200));
+	gate_end(poor.fd, self->p.dev, &poor.gate);
 	close(poor.fd);
 }
 
