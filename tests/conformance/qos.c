@@ -375,6 +375,7 @@ TEST_F(qos, time_buckets)
 	EXPECT_EQ(accel_time_bucket_end(30), accel_time_percentile(buckets, 1000));
 	EXPECT_EQ(accel_time_bucket_end(30), accel_time_percentile(buckets, UINT32_MAX));
 	buckets[10] = 1ull << 62;
+	EXPECT_EQ(accel_time_bucket_end(10), accel_time_percentile(buckets, 500));
 	EXPECT_EQ(accel_time_bucket_end(10), accel_time_percentile(buckets, 999));
 	EXPECT_EQ(accel_time_bucket_end(30), accel_time_percentile(buckets, 1000));
 }
