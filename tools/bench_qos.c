@@ -17,6 +17,15 @@
 /* Load runs this long before it counts. */
 #define WARM_NS		20000000u
 #define CALIBRATE_NS	300000000u
+#define CALIBRATE_COPIES 32
+/*
+ * Latency copies take at most this part of the bandwidth and, where calls and
+ * wake-ups are dear, about this part of a CPU's time: what bulk loses beside
+ * them is to be the policy's doing.
+ */
+#define BANDWIDTH_PART	8
+#define TIME_PART	10
+#define INTERVAL_MIN	500000u
 #define LOOK_NS		200000000
 /* A copy that takes longer than this does not come any more. */
 #define GIVE_UP_NS	(120 * NS_PER_S)
@@ -248,16 +257,45 @@ static int rounds(struct bench *bench)
 	return status;
 }
 
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* How often to copy, from how long one takes and the ports' bandwidth. */
+static int choose_interval(struct bench *bench)
+{
+	struct hist hist = { 0 };
+	uint64_t ns;
+	int err, i;
+
+	err = accel_queue_create(bench->dev, bench->dst, &bench->queue);
+	for (i = 0; i < CALIBRATE_COPIES && !err; i++) {
+		err = one_copy(bench, &ns);
+		hist_add(&hist, ns);
+	}
+	if (bench->queue)
+		accel_queue_destroy(bench->queue);
+	bench->queue = NULL;
+	bench->interval = most(BANDWIDTH_PART * bench->size * NS_PER_S / bench->bandwidth,
+			       TIME_PART * hist_percentile(&hist, 500));
+	bench->interval = most(bench->interval, INTERVAL_MIN);
+	if (err && !bench->signal)
+		return bench_failed(bench, "copying", err);
+	return err ? CTL_SYSTEM : CTL_OK;
+}
+
 static int run(struct bench *bench)
 {
 	int status;
 
 	/* Until windows have been measured, the ports' bandwidth is a guess. */
 	status = turn(bench, BENCH_BULK_ALONE, CALIBRATE_NS);
-	if (status)
-		return status;
+	if (!status)
+		status = choose_interval(bench);
+	if (!status)
+		status = bench_reserve(bench);
 	bench->rows[BENCH_BULK_ALONE] = (struct bench_row){ .wanted = true };
-	status = bench_reserve(bench);
 	return status ? status : rounds(bench);
 }
 

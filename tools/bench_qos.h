@@ -129,7 +129,7 @@ struct bench {
 /** bench_setup() - buffers, NPUs to copy from; 0 or an exit status after a message */
 int bench_setup(struct bench *bench, const char *uri);
 
-/** bench_reserve() - the latency queue, once the ports' bandwidth is known; likewise */
+/** bench_reserve() - the latency queue, once the interval is known; likewise */
 int bench_reserve(struct bench *bench);
 
 /** bench_teardown() - give everything back; what was not made is zero */

@@ -19,9 +19,6 @@
 #define SPAN_MAX	(64ull << 20)
 #define SPAN_PART	4
 #define SOURCE_SPAN	(8ull << 20)
-#define INTERVAL_MIN	500000u
-/* Part of the bandwidth that latency copies may take, each counted twice for safety. */
-#define LATENCY_PART	8
 #define BULK_DEPTH	4
 #define FLOOD_DEPTH	2
 /* Queues that an open needs for itself. */
@@ -169,10 +166,8 @@ int bench_reserve(struct bench *bench)
 		.class_id = ACCEL_CLASS_LATENCY, .budget = 2 * bench->size,
 		.src = bench->src, .dst = bench->dst,
 	};
-	uint64_t ns = LATENCY_PART * bench->size * 1000000000 / bench->bandwidth;
 	int err;
 
-	bench->interval = ns > INTERVAL_MIN ? ns : INTERVAL_MIN;
 	qos.period_ns = bench->interval;
 	err = accel_queue_create_qos(bench->dev, bench->dst, &qos, &bench->queue);
 	if (err == -EBUSY) {

@@ -42,7 +42,7 @@ void bench_progress(uint32_t done, uint32_t all, enum bench_mode mode)
 	uint64_t now = ctl_now();
 
 	if (isatty(STDERR_FILENO)) {
-		fprintf(stderr, "\r%3u %%  %-16s%s", done * 100 / all, names[mode],
+		fprintf(stderr, "\r%3u %%  %-16s%s", (done - 1) * 100 / all, names[mode],
 			done == all ? "\r\033[K" : "");
 		return;
 	}
