@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+/* Conformance: what several processes share, and what is left of one that was killed. */
+#include "classes.h"
+
+#define PIECE MIB(1)
+#define SLOW_RATE MIB(16)
+#define PERCENT (SLOW_RATE / 10000 * 100)
+#define SEGS 192	/* pieces of what is worth 14 s of a slow NPU's promises */
+#define SOON (30 * SEC_NS)
+#define STREAMS 6
+
+FIXTURE(death)
+{
+	struct pool p;
+	uint32_t slow, fast;
+	struct accel_buffer *here, *there;
+	struct gate gate;
+};
+
+FIXTURE_SETUP(death)
+{
+	pool_setup(&self->p);
+	self->slow = npu_add_rate(self->p.dev, MIB(4), SLOW_RATE);
+	self->fast = npu_add_rate(self->p.dev, MIB(4), 64 * SLOW_RATE);
+	self->here = buffer_on(self->p.dev, self->slow, PIECE);
+	self->there = buffer_on(self->p.dev, self->fast, PIECE);
+	gate_shut(&self->gate, self->p.dev);
+}
+
+FIXTURE_TEARDOWN(death)
+{
+	uint32_t npus[] = { self->slow, self->fast };
+	bool rests;
+
+	gate_free(&self->gate);
+	rests = eventually(ports_rest(self->p.dev, npus, 2));
+	accel_buffer_close(self->here);
+	accel_buffer_close(self->there);
+	accel_npu_remove(self->p.dev, self->slow);
+	accel_npu_remove(self->p.dev, self->fast);
+	EXPECT_TRUE(pool_teardown(&self->p));
+	EXPECT_TRUE(rests)
+		TH_LOG("a port is not at rest");
+}
+
+static int reserve(struct accel_dev *dev, uint32_t npu, uint64_t rate, uint32_t src, uint32_t dst,
+		   struct accel_queue **queue)
+{
+	struct accel_queue_qos qos = { ACCEL_CLASS_LATENCY, 0, rate / 100, SEC_NS / 100, src, dst };
+
+	return accel_queue_create_qos(dev, npu, &qos, queue);
+}
+
+struct holder {
+	uint32_t slow, fast;
+};
+
+/* Reserves and is promised half of a port, then waits to be killed. */
+static int hold_promises(int sock, const void *arg)
+{
+	const struct holder *h = arg;
+	struct accel_dev *dev = dev_open();
+	struct accel_submit_qos qos = { .deadline_ns = now_ns() + SOON };
+	struct accel_buffer *here = buffer_on(dev, h->slow, PIECE);
+	struct accel_buffer *there = buffer_on(dev, h->fast, PIECE);
+	struct accel_queue *queue;
+	struct gate gate;
+
+	gate_shut(&gate, dev);
+	must_ok(reserve(dev, h->slow, PERCENT * 50, h->fast, h->slow, &queue));
+	queue = queue_of(dev, h->slow, ACCEL_CLASS_DEADLINE);
+	must_ok(copy_qos(queue, there, here, PIECE, MANY, &gate, &qos, NULL, NULL));
+	say(sock, gate.npu);
+	hear(sock);
+	return KSFT_FAIL;
+}
+
+TEST_F(death, promises_are_the_pools_and_die_with_their_owner)
+{
+	struct holder holder = { self->slow, self->fast };
+	struct child child = child_start(hold_promises, &holder);
+	uint32_t gate_npu = hear(child.sock);
+	struct accel_queue *queue;
+	struct accel_submit_qos qos = { .deadline_ns = now_ns() + SOON };
+	struct accel_admission told;
+
+	EXPECT_EQ(PERCENT * 50, port_info(self->p.dev, self->slow, 1).reserved);
+	EXPECT_EQ(MANY * PIECE, port_info(self->p.dev, self->slow, 0).promised);
+	EXPECT_EQ(-EBUSY, reserve(self->p.dev, self->slow, PERCENT * 50, self->fast,
+				  self->slow, &queue));
+	queue = queue_of(self->p.dev, self->slow, ACCEL_CLASS_DEADLINE);
+	EXPECT_EQ(-EBUSY, copy_qos(queue, self->there, self->here, PIECE, SEGS, &self->gate, &qos,
+				   NULL, &told));
+	EXPECT_EQ(ACCEL_REASON_SRC, told.reason);
+	child_kill(&child);
+	EXPECT_TRUE(eventually(!port_info(self->p.dev, self->slow, 1).reserved));
+	EXPECT_TRUE(eventually(!port_info(self->p.dev, self->slow, 0).promised));
+	qos.deadline_ns = now_ns() + SOON;
+	EXPECT_EQ(0, copy_qos(queue, self->there, self->here, PIECE, SEGS, &self->gate, &qos, NULL,
+			      NULL));
+	accel_queue_destroy(queue);
+	EXPECT_EQ(0, accel_npu_remove(self->p.dev, gate_npu));
+}
+
+struct stream {
+	uint32_t src, dst, class_id;
+};
+
+/* Copies and checks what arrived, until it is killed, or told to end and thrice more. */
+static int stream(int sock, const void *arg)
+{
+	const struct stream *st = arg;
+	struct accel_dev *dev = dev_open();
+	struct accel_buffer *src = buffer_on(dev, st->src, KIB(64));
+	struct accel_buffer *dst = buffer_on(dev, st->dst, KIB(64));
+	struct accel_queue_qos qos = qos_of(st->class_id, st->dst);
+	struct pollfd told = { sock, POLLIN, 0 };
+	uint8_t *s = buffer_map(src), *d = buffer_map(dst);
+	struct accel_queue *queue;
+	uint64_t rounds = 0, more = 3;
+
+	if (qos.budget) {
+		qos.budget = KIB(64);
+		qos.src = st->src;
+	}
+	must_ok(accel_queue_create_qos(dev, st->dst, &qos, &queue));
+	while (!poll(&told, 1, 0) || more--) {
+		struct accel_submit_qos by = { .flags = ACCEL_SUBMIT_ANYWAY,
+					       .deadline_ns = now_ns() + SEC_NS };
+
+		scribble(s, KIB(64), rounds + getpid());
+		must_ok(run_qos(queue, dst, src, KIB(64), &by));
+		must(!memcmp(s, d, KIB(64)));
+		if (!rounds++)
+			say(sock, 0);
+	}
+	accel_queue_destroy(queue);
+	accel_buffer_close(src);
+	accel_buffer_close(dst);
+	accel_close(dev);
+	return KSFT_PASS;
+}
+
+/* Killed in the midst of windows, and waiting for them: the others go on. */
+TEST_F(death, windows_end_with_their_process)
+{
+	struct child children[STREAMS];
+	struct stream streams[STREAMS];
+	unsigned int round, i;
+
+	for (round = 0; round < scaled(10); round++) {
+		for (i = 0; i < STREAMS; i++) {
+			streams[i] = (struct stream){ self->slow, self->fast, i % ACCEL_CLASSES };
+			if ((i + round) % 2)
+				streams[i] = (struct stream){ self->fast, self->slow, i / 2 };
+			children[i] = child_start(stream, &streams[i]);
+		}
+		for (i = 0; i < STREAMS; i++)
+			hear(children[i].sock);
+		nap(round % 4);
+		for (i = 0; i < STREAMS - 2; i++)
+			child_kill(&children[i]);
+		for (; i < STREAMS; i++) {
+			say(children[i].sock, 0);
+			ASSERT_EQ(KSFT_PASS, child_end(&children[i]));
+		}
+		ASSERT_TRUE(eventually(!port_info(self->p.dev, self->slow, 0).inflight &&
+				       !port_info(self->p.dev, self->slow, 1).inflight &&
+				       !port_info(self->p.dev, self->fast, 0).inflight &&
+				       !port_info(self->p.dev, self->fast, 1).inflight));
+	}
+	EXPECT_EQ(0, accel_copy(self->here, 0, self->there, 0, PIECE, 0));
+}
+
+TEST_HARNESS_MAIN
