@@ -122,12 +122,14 @@ static struct npool_span piece(const struct npool_job *job, struct cursor at)
 {
 	const struct npool_op *op = &job->ops[at.op];
 	const struct drm_npool_seg *seg = &op->segs[at.seg];
-	struct npool_span span = { .port[0] = QOS_NO_PORT, .bytes = seg->size - at.done };
+	struct npool_span span = { .bytes = seg->size - at.done };
+	u32 src = QOS_NO_PORT, dst;
 
 	if (op->src)
-		span.port[0] = npool_port(npool_bo_slot(op->src, seg->src_offset + at.done,
-							&span.bytes), 0);
-	span.port[1] = npool_port(npool_bo_slot(op->dst, seg->dst_offset + at.done, &span.bytes), 1);
+		src = npool_bo_slot(op->src, seg->src_offset + at.done, &span.bytes);
+	dst = npool_bo_slot(op->dst, seg->dst_offset + at.done, &span.bytes);
+	span.port[0] = npool_port(src, 0);
+	span.port[1] = npool_port(dst, 1);
 	return span;
 }
 
@@ -168,6 +170,29 @@ static int locate(struct npool_job *job, struct npool_bo *bo, u64 offset, u64 *b
 	if (ret)
 		npool_job_fail(job, ret, place->npu->id);
 	return ret;
+}
+
+/** npool_job_head() - what a job that is ready wants next, for the arbiter; any context */
+struct qos_head npool_job_head(const struct npool_job *job)
+{
+	struct npool_span span = npool_job_ahead(job, 1);
+
+	return (struct qos_head){
+		.class = job->class,
+		.weight = job->weight,
+		.lane = qos_lane(span.port[0], span.port[1]),
+		.covered = npool_covered(job->queue, &span),
+		.deadline = job->promised ? job->deadline : 0,
+		.since = ktime_to_ns(job->ready),
+	};
+}
+
+/** npool_job_just_ends() - whether it is not to run, or has nothing to move: it needs no room */
+bool npool_job_just_ends(const struct npool_job *job)
+{
+	const struct npool_queue *queue = job->queue;
+
+	return queue->cancelled || queue->npu->engine.dead || !job->op_count;
 }
 
 /* One contiguous move at the cursor of at most *bytes, which is lowered to what it took. */

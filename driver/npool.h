@@ -53,7 +53,7 @@
 #define NPOOL_QUEUE_DEPTH	256u	/* unfinished submits of a queue */
 #define NPOOL_MAX_STRIDE	4096u	/* bytes from item to item of an array */
 #define NPOOL_MAX_FAILURES	64u	/* failures that a queue remembers */
-#define NPOOL_WINDOW_NS		1000000u	/* time after which a window takes no further piece */
+#define NPOOL_WINDOW_NS		1000000u	/* after which a window takes no further piece */
 #define NPOOL_WINDOW_SEGS	256u	/* most segments of a window */
 #define NPOOL_END_BATCH		64u	/* submits ended between two windows */
 #define NPOOL_MAX_PORTS		16u	/* of a submit with a deadline */
@@ -88,6 +88,7 @@ struct npool_reserved {
 /**
  * struct npool_device - A pool
  * @drm: the accel device
+ * @ports: two for each slot
  * @npus: listed members by id
  * @next_npu: id of the next member, under @lock
  * @npu_count: entries of @npus, under @lock
@@ -110,7 +111,10 @@ struct npool_device {
 	struct mutex member_lock;
 	/** @lock: protects @npus, @generation, npool_npu.dead and using an NPU by id */
 	struct mutex lock;
-	/** @qos_lock: protects @ports, all visitors and demands, npool_client.promised */
+	/**
+	 * @qos_lock: protects @ports, all visitors and demands, npool_client.promised
+	 * and npool_client.promises
+	 */
 	spinlock_t qos_lock;
 	struct qos_ports ports;
 	struct xarray npus;
@@ -530,6 +534,12 @@ static inline struct npool_bo *to_npool_bo(struct drm_gem_object *gem)
 	return container_of(gem, struct npool_bo, gem);
 }
 
+/** npool_queue_first() - the first job of a queue that has one */
+static inline struct npool_job *npool_queue_first(const struct npool_queue *queue)
+{
+	return list_first_entry(&queue->jobs, struct npool_job, node);
+}
+
 /* ioctl.c */
 extern const struct drm_ioctl_desc npool_ioctls[];
 extern const int npool_ioctl_count;
@@ -623,9 +633,15 @@ void npool_job_retire(struct npool_job *job);
 void npool_job_fail(struct npool_job *job, int error, u32 npu);
 bool npool_job_missed(const struct npool_job *job, ktime_t now);
 struct npool_span npool_job_ahead(const struct npool_job *job, u64 most);
+struct qos_head npool_job_head(const struct npool_job *job);
+bool npool_job_just_ends(const struct npool_job *job);
 bool npool_job_step(struct npool_job *job, const struct npool_span *span);
 
+/* turn.c */
+void npool_turns(struct npool_engine *engine);
+
 /* engine.c */
+void npool_engine_update(struct npool_queue *queue);
 int npool_engine_start(struct npool_npu *npu);
 void npool_engine_stop(struct npool_npu *npu);
 int npool_engine_attach(struct npool_queue *queue, struct npool_group *group);

@@ -4,9 +4,16 @@
  * two as long as it is listed: jobs, buffers and queues that refer to it may
  * outlive it, and so do what they wait for, move and have been promised there.
  */
+#include <linux/build_bug.h>
 #include <linux/capability.h>
 
 #include "npool.h"
+
+/* The arbiter's numbers are user space's. */
+static_assert((u32)DRM_NPOOL_CLASSES == QOS_CLASSES && (u32)DRM_NPOOL_CLASS_SCRUB == QOS_SCRUB);
+static_assert((u32)DRM_NPOOL_POLICY_STRICT_WINDOWS == QOS_STRICT_WINDOWS);
+static_assert((u32)DRM_NPOOL_REASON_WIDE == QOS_WIDE);
+static_assert(DRM_NPOOL_BUCKETS == QOS_BUCKETS && DRM_NPOOL_MAX_WEIGHT == QOS_MAX_WEIGHT);
 
 /** npool_ports_init() - memory for the ports of all members there can be */
 int npool_ports_init(struct npool_device *pool)
