@@ -297,6 +297,26 @@ struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 	return flow;
 }
 
+const struct qos_flow *qos_rq_lender(const struct qos_rq *rq, const struct qos_flow *flow)
+{
+	struct qos_node *node;
+	u32 n;
+
+	if (rq->policy != QOS_HYBRID || flow->rank != QOS_RANK_BULK)
+		return NULL;
+	/* Ranks that bulk has gone ahead of stand one later. */
+	for (n = 0; n <= QOS_RANK_BULK; n++) {
+		u32 rank = qos_nth_rank(rq->owed, n);
+
+		if (rank >= n)
+			continue;
+		node = qos_tree_first(&rq->lanes[flow->head.lane][rank]);
+		if (node)
+			return by_node(node);
+	}
+	return NULL;
+}
+
 u64 qos_rq_due(const struct qos_rq *rq)
 {
 	const struct qos_node *node = qos_tree_first(&rq->refill);

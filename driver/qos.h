@@ -25,7 +25,7 @@
 #define QOS_LANES	32u		/* port pairs that an engine keeps apart */
 #define QOS_ASKS	4u		/* of them, waited for at once */
 #define QOS_LOOKS	8u		/* waiters that are looked at to fill a port */
-#define QOS_BESIDE	8u		/* a window behind that of another is this part of it */
+#define QOS_BESIDE	16u		/* a window behind that of another is this part of it */
 #define QOS_NO_PORT	0xffffffffu
 #define QOS_WEIGHT	64u		/* of a queue that says nothing */
 #define QOS_MAX_WEIGHT	1024u
@@ -257,6 +257,9 @@ struct qos_meter {
  * @rated: bandwidth, less what windows cost, that @rate comes from
  * @epoch: time from which bytes at @rate are counted
  * @policy: an &enum qos_policy
+ * @turning: 1 + the rank of who led until now, and may be back at once; 0 for nobody
+ * @turning_key: and his key
+ * @pad: zero
  * @dirty: in the list of ports to settle: 1 + the next one, or 1 + itself at the end
  */
 struct qos_port {
@@ -278,7 +281,10 @@ struct qos_port {
 	u64 rate;
 	u64 rated;
 	u64 epoch;
+	u64 turning_key;
 	u32 policy;
+	u32 turning;
+	u32 pad;
 	u32 dirty;
 };
 
@@ -388,6 +394,13 @@ void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow);
 void qos_flow_fini(struct qos_rq *rq, struct qos_flow *flow);
 /** qos_rq_pick() - the flow to go next, but for those in the lanes @skip; NULL if there is none */
 struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now);
+/**
+ * qos_rq_lender() - whose turn a flow takes; NULL if its own
+ *
+ * A window of the floor stands at the ports where that flow would, which goes on
+ * behind it: else it would wait there among all of bulk.
+ */
+const struct qos_flow *qos_rq_lender(const struct qos_rq *rq, const struct qos_flow *flow);
 /**
  * qos_rq_due() - when to pick anew though nothing has happened; 0 for never
  *

@@ -4,12 +4,13 @@
  * reservations have of it is not there for transfers. A set of transfers can be
  * promised if for each deadline d among them
  *
- *	bytes due by d <= rate * (d - now) - budgets
+ *	bytes due by d <= rate * (d - now) - budgets - windows
  *
  * which is the test for EDF on one machine (Liu and Layland 1973; Baruah 1990),
- * less one budget of each reservation, which may come at the worst moment. The
- * tree keeps for each subtree the bytes due in it and the least room left at
- * any of its deadlines, so that a question or a change costs its height.
+ * less one budget of each reservation, which may come at the worst moment, and
+ * the windows that nobody can stop any more. The tree keeps for each subtree the
+ * bytes due in it and the least room left at any of its deadlines, so that a
+ * question or a change costs its height.
  */
 #include "qos.h"
 
@@ -17,8 +18,9 @@
 #define SHIFT		20u
 /* After this long, counting starts anew, so that it never overflows. */
 #define EPOCH_NS	(1ull << 42)
-/* A change of bandwidth by less than this part changes no promise. */
-#define RERATE		16u
+/* Parts by which a port must be slower, or faster, to change what is promised. */
+#define SLOWER		64u
+#define FASTER		8u
 
 static struct qos_demand *demand_of(struct qos_node *node)
 {
@@ -64,9 +66,15 @@ static u64 time_for(const struct qos_port *port, u64 bytes)
 	       ((bytes % port->rate << SHIFT) + port->rate - 1) / port->rate + 1;
 }
 
+/* What may go ahead of any transfer: all in flight, a window of bulk's floor, and turning round. */
+static u64 ahead(const struct qos_port *port)
+{
+	return port->burst + 2 * port->window;
+}
+
 static s64 used_up(const struct qos_port *port, u64 now)
 {
-	return room_until(port, now) + (s64)port->burst;
+	return room_until(port, now) + (s64)ahead(port);
 }
 
 static u64 promisable(const struct qos_port *port)
@@ -124,9 +132,8 @@ static u64 in_windows(const struct qos_port *port)
 void qos_port_rerate(struct qos_port *port, u64 now)
 {
 	u64 rate = in_windows(port);
-	u64 change = rate > port->rated ? rate - port->rated : port->rated - rate;
 
-	if (change <= port->rated / RERATE)
+	if (rate >= port->rated - port->rated / SLOWER && rate <= port->rated + port->rated / FASTER)
 		return;
 	port->rated = rate;
 	recount(port, now);
@@ -214,7 +221,7 @@ static u32 refuse(struct qos_port *port, const struct qos_demand *demand, u64 he
 		*from = now + QOS_HORIZON + 1;
 		return QOS_LATE;
 	}
-	alone = now + time_for(port, port->burst + demand->bytes) - port->epoch;
+	alone = now + time_for(port, ahead(port) + demand->bytes) - port->epoch;
 	own = now + (((held + demand->bytes) / fair + 1) << SHIFT);
 	renew(port, now);
 	*from = earliest_at(port, demand->bytes, now);

@@ -8,7 +8,8 @@
  * An engine has one window in flight, so where few engines meet, each would
  * have as much of a port as any other, whoever goes first. So a window beside
  * that of somebody who does is small, and alone: it fills the port while his
- * engine turns round, and leaves him eight parts of nine.
+ * engine turns round, for which time nobody else goes behind his back, and
+ * leaves him sixteen parts of seventeen.
  *
  * All bytes in flight at a port stay within its window, which is what the
  * latency class has to wait for: long enough that the cost of a window is
@@ -206,18 +207,24 @@ static u32 place_of(const struct qos_port *port, u32 rank)
 	return n;
 }
 
+/* Whether an ask is to go after one of a rank and key at a port. */
+static bool later(const struct qos_ports *ports, const struct qos_port *port,
+		  const struct qos_ask *ask, u32 rank, u64 key)
+{
+	if (ask->rank != rank)
+		return place_of(port, ask->rank) > place_of(port, rank);
+	return qos_before(key, ask->node[side_of(ports, port)].key);
+}
+
 static bool behind(const struct qos_ports *ports, const struct qos_port *port,
 		   const struct qos_ask *ask, const struct qos_ask *lead)
 {
-	u32 side = side_of(ports, port);
-	u64 key = lead->node[side].key;
+	u64 key = lead->node[side_of(ports, port)].key;
 
-	if (ask->rank != lead->rank)
-		return place_of(port, ask->rank) > place_of(port, lead->rank);
 	/* Who shares is behind only once he has had a window more. */
 	if (lead->rank >= QOS_RANK_BULK)
 		key += lead->bytes * SCALE / lead->weight;
-	return qos_before(key, ask->node[side].key);
+	return later(ports, port, ask, lead->rank, key);
 }
 
 static u64 beside(const struct qos_ask *lead)
@@ -233,6 +240,8 @@ static bool fits(const struct qos_ports *ports, const struct qos_port *port,
 
 	if (!port || !port->inflight)
 		return true;
+	if (port->turning && later(ports, port, ask, port->turning - 1, port->turning_key))
+		return false;
 	lead = leader(ports, port);
 	if (lead && behind(ports, port, ask, lead)) {
 		if (port->inflight != lead->bytes)
@@ -333,6 +342,7 @@ static bool bulk_wants(const struct qos_port *port)
 static void fly(struct qos_port *port, struct qos_ask *ask, u32 side)
 {
 	port->inflight += ask->bytes;
+	port->turning = 0;
 	qos_tree_add(&port->flying[ask->rank], &ask->node[side], ask->node[side].key, NULL);
 }
 
@@ -434,12 +444,13 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 	     const struct qos_flow *flow, u32 out, u32 in, u64 bytes)
 {
 	struct qos_ask *ask = &visitor->asks[visitor->count];
+	const struct qos_flow *lender = qos_rq_lender(rq, flow);
 	u32 side;
 
 	if (visitor->granted || visitor->count == QOS_ASKS)
 		return false;
 	*ask = (struct qos_ask){
-		.port = { out, in }, .rank = flow->rank, .lane = flow->head.lane,
+		.port = { out, in }, .rank = lender ? lender->rank : flow->rank, .lane = flow->head.lane,
 		.bytes = least(least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
 		.index = visitor->count++, .weight = flow->head.weight,
 	};
@@ -459,7 +470,7 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 		if (!port)
 			continue;
 		qos_tree_add(&port->waiting[ask->rank], &ask->node[side],
-			     key(port, flow, ask->port[side], side), NULL);
+			     key(port, lender ? lender : flow, ask->port[side], side), NULL);
 		mark(ports, port);
 		ask->waits = 1;
 	}
@@ -480,6 +491,24 @@ static void place(struct qos_flow *flow, const struct qos_ask *ask, u32 side, u6
 	flow->group->share[side] = (struct qos_share){
 		.port = ask->port[side], .tag = ask->node[side].key + step, .step = step,
 	};
+}
+
+static void land(const struct qos_ports *ports, struct qos_port *port, struct qos_ask *ask,
+		 u32 side)
+{
+	const struct qos_ask *lead;
+
+	port->inflight -= ask->bytes;
+	qos_tree_remove(&port->flying[ask->rank], &ask->node[side], NULL);
+	lead = leader(ports, port);
+	if (!lead) {
+		port->turning = 0;
+	} else if (ask->rank < QOS_RANK_BULK &&
+		   later(ports, port, lead, ask->rank, ask->node[side].key)) {
+		/* Only those that share take turns. */
+		port->turning = ask->rank + 1;
+		port->turning_key = ask->node[side].key;
+	}
 }
 
 void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_flow *flow,
@@ -506,8 +535,7 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 
 		if (!port)
 			continue;
-		port->inflight -= ask->bytes;
-		qos_tree_remove(&port->flying[ask->rank], &ask->node[side], NULL);
+		land(ports, port, ask, side);
 		if (bytes)
 			measure(port, bytes, since, now);
 		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)
@@ -531,6 +559,7 @@ void qos_port_reset(struct qos_port *port)
 	port->reserved = 0;
 	port->burst = 0;
 	port->dirty = 0;
+	port->turning = 0;
 	/* What was half written counts no more either. */
 	port->meter = (struct qos_meter){};
 	port->rated = 0;

@@ -58,7 +58,8 @@ static int64_t room(const struct ledger *ledger, uint64_t deadline)
 {
 	double rate = (double)(promisable(ledger) - ledger->reserved) / 1e9;
 
-	return (int64_t)(rate * (double)(deadline - ledger->now)) - (int64_t)ledger->burst;
+	return (int64_t)(rate * (double)(deadline - ledger->now)) -
+	       (int64_t)(ledger->burst + 2 * ledger->port[PORT].window);
 }
 
 /* What is rounded off up to then. */

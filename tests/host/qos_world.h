@@ -336,6 +336,12 @@ static inline bool world_fits(struct world *world, uint32_t p, const struct qos_
 
 	if (!port || !port->inflight)
 		return true;
+	/* The room is for who is about to be back. */
+	if (port->turning && place_at(port, port->turning - 1) < place_at(port, ask->rank))
+		return false;
+	if (port->turning && port->turning - 1 == ask->rank &&
+	    (int64_t)(port->turning_key - ask->node[p & 1].key) < 0)
+		return false;
 	for (uint32_t i = 0; i < world->engine_count; i++) {
 		const struct qos_ask *other = qos_granted(&world->engines[i].visitor);
 
