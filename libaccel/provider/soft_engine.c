@@ -299,10 +299,14 @@ static void idle(struct soft_engine *engine, uint32_t wake, uint32_t grant)
 	uint32_t count = engine->asked ? 2 : 1;
 	bool all = true;
 	struct timespec until;
+	int64_t end, due;
 	long err;
 
 	gather(engine, words, &count, &all);
-	until = clock_timespec(clock_now() + (all ? SOFT_POLL_NS : FALLBACK_NS));
+	end = clock_now() + (all ? SOFT_POLL_NS : FALLBACK_NS);
+	/* A queue may ask for more then. */
+	due = qos_rq_due(&engine->rq);
+	until = clock_timespec(due && due < end ? due : end);
 	pthread_mutex_unlock(&engine->lock);
 	err = syscall(SYS_futex_waitv, words, count, 0, count > 1 ? &until : NULL, CLOCK_MONOTONIC);
 	if (err < 0 && errno == ENOSYS) {
@@ -311,7 +315,7 @@ static void idle(struct soft_engine *engine, uint32_t wake, uint32_t grant)
 		syscall(SYS_futex, &engine->wake, FUTEX_WAIT_PRIVATE, wake, &patience, NULL, 0);
 	}
 	pthread_mutex_lock(&engine->lock);
-	if (err < 0 && engine->asked)
+	if (err < 0 && engine->asked && clock_now() >= end)
 		soft_qos_reap(engine->dev);
 }
 
