@@ -289,10 +289,17 @@ TEST_F(promise, refused_behind_a_later_one)
 			      &told));
 	EXPECT_EQ(-EBUSY, copy_qos(mixed, self->here, self->there, 8, 1, NULL, &qos, NULL, &told));
 	EXPECT_EQ(ACCEL_REASON_ORDER, told.reason);
+	/* Run anyway it holds nothing. */
+	EXPECT_EQ(16, promised(self->p.dev, self->slow, 1));
+	qos.flags = ACCEL_SUBMIT_ANYWAY;
+	EXPECT_EQ(0, copy_qos(mixed, self->here, self->there, 8, 1, NULL, &qos, &seqno, &told));
+	EXPECT_EQ(ACCEL_REASON_ORDER, told.reason);
+	EXPECT_EQ(16, promised(self->p.dev, self->slow, 1));
 	gate_open(&self->gate);
-	EXPECT_EQ(0, accel_queue_wait(queue, seqno, LONG_NS, NULL));
-	EXPECT_EQ(0, accel_queue_wait(mixed, 1, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(queue, 2, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(mixed, seqno, LONG_NS, NULL));
 	/* What has ended is in nobody's way. */
+	qos.flags = 0;
 	qos.deadline_ns = now_ns() + 20 * SEC_NS;
 	EXPECT_TRUE(eventually(!copy_qos(mixed, self->here, self->there, 8, 1, NULL, &qos, &seqno,
 					 &told)));
