@@ -12,7 +12,7 @@
 #define JOB MIB(64)
 #define SLOTS 24u
 #define BULK 4u
-#define RUN_NS (300 * NS_PER_MS)
+#define RUN_MS 300u
 #define PERIOD (NS_PER_MS / 2)
 
 static const struct qos_params bulk = { .class = QOS_BULK, .weight = QOS_WEIGHT };
@@ -109,7 +109,7 @@ static void keep(uint32_t engines, uint32_t with_deadlines, bool reserved)
 		sure(!qos_reserve(&world.ports, 1, qos_rate(&latency), latency.budget, world.now));
 		endless(&world, SLOTS + BULK);
 	}
-	for (end = world.now + scaled(RUN_NS); world.now < end;) {
+	for (end = world.now + scaled(RUN_MS) * NS_PER_MS; world.now < end;) {
 		struct actor *actor = &world.actors[world_draw(&world, SLOTS)];
 
 		world_run(&world, world.now + world_draw(&world, NS_PER_MS / 16));
@@ -183,7 +183,7 @@ TEST(reservation_is_the_limit)
 	actor = &world.actors[0];
 	endless(&world, 1);
 	endless(&world, 2);
-	for (begin = world.now; world.now < begin + scaled(RUN_NS);) {
+	for (begin = world.now; world.now < begin + scaled(RUN_MS) * NS_PER_MS;) {
 		if (!actor->left) {
 			actor_job(&world, actor, 1 + world_draw(&world, 1ull <<
 				  world_draw(&world, 26)), 0);
@@ -197,7 +197,7 @@ TEST(reservation_is_the_limit)
 	actor->high = 0;
 	begin = world.now;
 	endless(&world, 0);
-	world_run(&world, world.now + scaled(RUN_NS));
+	world_run(&world, world.now + scaled(RUN_MS) * NS_PER_MS);
 	sure((double)actor->high >= (double)latency.budget / PERIOD *
 	     (double)(world.now - begin) * 0.98 - (double)latency.budget);
 	for (uint32_t i = 0; i < 3; i++)
