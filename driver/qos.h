@@ -33,7 +33,7 @@
 #define QOS_MAX_PERIOD	1000000000ull
 #define QOS_MAX_BUDGET	(1ull << 32)
 #define QOS_HORIZON	60000000000ull	/* ns; no promise reaches farther */
-#define QOS_SLACK	20000ull	/* ns that the latency class is to wait for windows at most */
+#define QOS_SLACK	20000ull	/* ns that windows may make the latency class wait */
 #define QOS_MIN_SLACK	1000ull
 #define QOS_MAX_SLACK	100000000ull
 #define QOS_MAX_WINDOW	(4ull << 20)	/* most bytes in flight at a port */
@@ -358,7 +358,7 @@ struct qos_demand {
 	s64 least;
 };
 
-/** define QOS_BUCKETS - Of a histogram of times: four to each power of two, from 2^QOS_BUCKET_LOW */
+/** define QOS_BUCKETS - Of a histogram of times: four to each power of two from 2^QOS_BUCKET_LOW */
 #define QOS_BUCKETS	128u
 #define QOS_BUCKET_LOW	7u
 

@@ -56,7 +56,8 @@ static s64 room_until(const struct qos_port *port, u64 time)
 {
 	u64 ns = qos_before(port->epoch, time) ? time - port->epoch : 0;
 
-	return (s64)(port->rate * (ns >> SHIFT) + (port->rate * (ns & ((1u << SHIFT) - 1)) >> SHIFT));
+	return (s64)(port->rate * (ns >> SHIFT) +
+		     (port->rate * (ns & ((1u << SHIFT) - 1)) >> SHIFT));
 }
 
 /* The first moment at which it can have promised so much. */
@@ -133,7 +134,8 @@ void qos_port_rerate(struct qos_port *port, u64 now)
 {
 	u64 rate = in_windows(port);
 
-	if (rate >= port->rated - port->rated / SLOWER && rate <= port->rated + port->rated / FASTER)
+	if (rate >= port->rated - port->rated / SLOWER &&
+	    rate <= port->rated + port->rated / FASTER)
 		return;
 	port->rated = rate;
 	recount(port, now);

@@ -450,7 +450,8 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 	if (visitor->granted || visitor->count == QOS_ASKS)
 		return false;
 	*ask = (struct qos_ask){
-		.port = { out, in }, .rank = lender ? lender->rank : flow->rank, .lane = flow->head.lane,
+		.port = { out, in }, .lane = flow->head.lane,
+		.rank = lender ? lender->rank : flow->rank,
 		.bytes = least(least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
 		.index = visitor->count++, .weight = flow->head.weight,
 	};
