@@ -276,7 +276,8 @@ TEST(no_admitted_transfer_is_late)
 	sure(!qos_reserve(&ledger.ports, PORT, ledger.reserved, ledger.burst, ledger.now));
 	for (uint32_t i = 0; i < scaled(FLUID_EVENTS); i++) {
 		struct transfer *transfer = &ledger.transfers[draw(&ledger, LIVE)];
-		uint64_t step = draw(&ledger, 1ull << draw(&ledger, 20)), bytes, taken = 0, earliest;
+		uint64_t step = draw(&ledger, 1ull << draw(&ledger, 20));
+		uint64_t bytes, taken = 0, earliest;
 
 		for (uint32_t k = 0; k < LIVE; k++)
 			if (ledger.transfers[k].live &&

@@ -163,7 +163,8 @@ static void other_policy(struct world *world)
 	for (uint32_t i = 0; i < world->engine_count; i++)
 		qos_rq_set_policy(&world->engines[i].rq, policy, world->now);
 	for (uint32_t p = 0; p < world->ports.count; p++)
-		qos_port_tune(&world->port[p], QOS_MIN_SLACK + world_draw(world, QOS_SLACK), policy);
+		qos_port_tune(&world->port[p], QOS_MIN_SLACK + world_draw(world, QOS_SLACK),
+			      policy);
 	world_settle(world);
 	for (uint32_t i = 0; i < world->engine_count; i++)
 		engine_kick(world, &world->engines[i]);

@@ -300,7 +300,7 @@ static const struct qos_params reserved = {
 	.class = QOS_LATENCY, .weight = QOS_WEIGHT, .budget = BURST, .period = NS_PER_MS / 10,
 };
 
-/* 10,000 queues on the engine of a burst hold it up by no more than the window that is under way. */
+/* 10,000 queues on the engine of a burst hold it up for no longer than the window under way. */
 TEST(flood_of_queues)
 {
 	const struct qos_params deadline = { .class = QOS_DEADLINE, .weight = QOS_WEIGHT };

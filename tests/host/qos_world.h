@@ -164,7 +164,8 @@ static inline void engine_start(struct world *world, struct engine *engine)
 		if (!world_port(world, p))
 			continue;
 		end = world->free[p] > end ? world->free[p] : end;
-		ns = bytes * NS_PER_S / world->rate[p] > ns ? bytes * NS_PER_S / world->rate[p] : ns;
+		if (bytes * NS_PER_S / world->rate[p] > ns)
+			ns = bytes * NS_PER_S / world->rate[p];
 	}
 	end += ns + world->overhead;
 	for (uint32_t side = 0; side < 2; side++)
@@ -316,11 +317,10 @@ static inline uint32_t place_at(const struct qos_port *port, uint32_t rank)
 static inline bool goes_before(struct world *world, uint32_t p, const struct qos_ask *a,
 			       const struct qos_ask *b)
 {
-	uint32_t place[2] = { place_at(&world->port[p], a->rank), place_at(&world->port[p], b->rank) };
 	uint64_t key = a->node[p & 1].key;
 
-	if (place[0] != place[1])
-		return place[0] < place[1];
+	if (a->rank != b->rank)
+		return place_at(&world->port[p], a->rank) < place_at(&world->port[p], b->rank);
 	if (a->rank >= QOS_RANK_BULK)
 		key += a->bytes * 1024 / a->weight;
 	return (int64_t)(key - b->node[p & 1].key) < 0;

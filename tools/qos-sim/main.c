@@ -21,8 +21,8 @@ static const double loads[] = { 0.6, 0.75, 0.85 };
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: qos-sim [--json] [--seeds N] [--seconds S] [--seed K] [--overhead NS]\n"
-		"	       [--slack NS]\n"
+	fprintf(out, "usage: qos-sim [--json] [--seeds N] [--seconds S] [--seed K]\n"
+		"               [--overhead NS] [--slack NS]\n"
 		"\n"
 		"Simulates an NPU's port under each policy and load.\n"
 		"\n"

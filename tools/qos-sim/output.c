@@ -27,8 +27,9 @@ void output_text(const struct options *options, struct result *results, size_t c
 	char text[4][24];
 	size_t i;
 
-	printf("A port of %.0f GB/s, %llu ns a window beside its bytes; bursts of %.1f MB every %llu us\n"
-	       "(alone %s), transfers of %.0f MB with a deadline (load %g), bulk of %.0f MB.\n"
+	printf("A port of %.0f GB/s, %llu ns a window beside its bytes;\n"
+	       "bursts of %.1f MB every %llu us (alone %s),\n"
+	       "transfers of %.0f MB with a deadline (load %g), bulk of %.0f MB.\n"
 	       "%u seeds from %llu, %g simulated seconds each.\n\n", BANDWIDTH / 1e9,
 	       (unsigned long long)options->overhead, BURST_BYTES / 1e6, BURST_PERIOD / NS_PER_US,
 	       time_text(text[0], sizeof(text[0]), IDEAL_NS), DEADLINE_MEAN / 1e6, DEADLINE_LOAD,

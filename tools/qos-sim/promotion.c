@@ -62,7 +62,7 @@ void promotion_add(void *state, struct job *job, u32 bulk_queue, u64 now)
 	append(&promotion->levels[level], job);
 }
 
-/* Behind the first, which may be the one that is served, they stand by how long they have waited. */
+/* Behind the first, which may be the one that is served, they stand as they came. */
 static struct job *waited(struct level *level, u64 now)
 {
 	struct job *first = level->first, *job = first;
