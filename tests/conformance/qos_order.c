@@ -11,9 +11,11 @@
 #define WORK KIB(256)	/* of a submit */
 #define CHUNK KIB(32)	/* between marks of one submit */
 #define CHUNKS 64
+#define IN_BUDGET 28	/* of them are less than one BUDGET */
 #define MARKS 256
 #define RIVALS 8
 #define CROWD 8		/* queues of one client */
+#define LONG_SLACK (10 * 1000 * 1000)	/* ns; windows of several pages on so slow an NPU */
 
 FIXTURE(order)
 {
@@ -40,6 +42,7 @@ FIXTURE_TEARDOWN(order)
 	bool rests;
 
 	accel_qos_set_policy(self->p.dev, ACCEL_POLICY_HYBRID);
+	accel_qos_set_slack(self->p.dev, 20000);
 	gate_free(&self->gate);
 	rests = eventually(ports_rest(self->p.dev, &self->npu, 1));
 	accel_buffer_unmap(self->p.dev, self->seen, MARKS * MARKS);
@@ -334,6 +337,70 @@ static void view_close(struct view *view)
 	accel_buffer_close(view->marks);
 	accel_buffer_close(view->rows);
 	accel_timeline_close(view->gate.timeline);
+}
+
+/*
+ * Clients may have engines of their own, which hear of the gate one after the
+ * other: let the one that is to have more go through it first.
+ */
+static void let_first(struct __test_metadata *_metadata, struct accel_queue *queue,
+		      const struct view *first, struct view *second)
+{
+	struct accel_point next = { first->gate.timeline, 2 };
+	struct accel_submit submit = { .waits = &first->gate, .wait_count = 1, .signals = &next,
+				       .signal_count = 1 };
+
+	ASSERT_EQ(0, accel_queue_submit(queue, &submit, NULL));
+	second->gate.value = 2;
+}
+
+/* On one engine or, where each client has its own, at the port. */
+TEST_F(order, clients_share_by_weight)
+{
+	struct accel_dev *other = dev_open();
+	struct view mine = own_view(self), theirs = view_of(other, self);
+	struct accel_queue *light = queue_weighing(self->p.dev, self->npu, 100);
+	struct accel_queue *heavy = queue_weighing(other, self->npu, 400);
+	unsigned int had;
+
+	ASSERT_EQ(0, accel_qos_set_slack(self->p.dev, LONG_SLACK));
+	let_first(_metadata, heavy, &theirs, &mine);
+	submit_chunks(_metadata, &theirs, heavy, CHUNKS, CHUNKS, 1, NULL);
+	submit_chunks(_metadata, &mine, light, 0, CHUNKS, 0, NULL);
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(heavy, 2, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(light, 1, LONG_NS, NULL));
+	EXPECT_EQ(CHUNKS, marked(self, CHUNKS, CHUNKS, 1));
+	had = marked(self, 0, CHUNKS, 1);
+	EXPECT_LE(CHUNKS / 8, had);
+	EXPECT_GE(CHUNKS / 2, had);
+	accel_queue_destroy(light);
+	accel_queue_destroy(heavy);
+	view_close(&theirs);
+	accel_close(other);
+}
+
+/* Latency goes first, whosever it is. */
+TEST_F(order, rank_holds_between_clients)
+{
+	struct accel_dev *other = dev_open();
+	struct view mine = own_view(self), theirs = view_of(other, self);
+	struct accel_queue *bulk = queue_on(self->p.dev, self->npu);
+	struct accel_queue *latency = queue_of(other, self->npu, ACCEL_CLASS_LATENCY);
+
+	ASSERT_EQ(0, accel_qos_set_slack(self->p.dev, LONG_SLACK));
+	let_first(_metadata, latency, &theirs, &mine);
+	submit_chunks(_metadata, &theirs, latency, CHUNKS, IN_BUDGET, 1, NULL);
+	submit_chunks(_metadata, &mine, bulk, 0, CHUNKS, 0, NULL);
+	gate_open(&self->gate);
+	EXPECT_EQ(0, accel_queue_wait(latency, 2, LONG_NS, NULL));
+	EXPECT_EQ(0, accel_queue_wait(bulk, 1, LONG_NS, NULL));
+	/* A little fits beside each of its windows; as much would be no rank at all. */
+	EXPECT_GE(IN_BUDGET * 2 / 3, marked(self, 0, CHUNKS, 1));
+	accel_queue_destroy(bulk);
+	accel_queue_destroy(latency);
+	view_close(&theirs);
+	accel_close(other);
 }
 
 /* Nobody gets more by having more queues: half a port is the crowd's, and half the other's. */
