@@ -93,15 +93,22 @@ void npool_engine_disarm(struct npool_job *job)
 		dma_fence_remove_callback(wait->fence, &wait->cb);
 }
 
+/* Who stirs, grants or stops does so before it wakes. */
+static bool called(const struct npool_engine *engine)
+{
+	return READ_ONCE(engine->stirred) || READ_ONCE(engine->visitor.granted) ||
+	       kthread_should_stop();
+}
+
 static int engine_thread(void *data)
 {
 	struct npool_engine *engine = data;
 
 	while (!kthread_should_stop()) {
-		npool_turns(engine);
-		/* Who stirs, grants or stops does so before it wakes. */
-		wait_event_idle(engine->wait, READ_ONCE(engine->stirred) ||
-				READ_ONCE(engine->visitor.granted) || kthread_should_stop());
+		u64 due = npool_turns(engine), now = ktime_get_ns();
+		ktime_t left = due ? max_t(s64, due - now, 0) : KTIME_MAX;
+
+		__wait_event_hrtimeout(engine->wait, called(engine), left, TASK_IDLE);
 	}
 	return 0;
 }

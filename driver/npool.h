@@ -187,6 +187,7 @@ struct npool_mem {
  * @rq: the other queues whose first job can go on
  * @dead: takes no more submits, all jobs end with -ENODEV
  * @stirred: something has become ready since the thread last asked for room
+ * @due: when the thread is to ask anew though nothing has happened, 0 for never
  * @asked: whose asks the visitor's are; the thread's
  * @visitor: where it waits for room, and the window it was granted
  * @wait: where the thread sleeps
@@ -204,6 +205,7 @@ struct npool_engine {
 	struct qos_rq rq;
 	bool dead;
 	bool stirred;
+	u64 due;
 	struct npool_queue *asked[QOS_ASKS];
 	struct qos_visitor visitor;
 	wait_queue_head_t wait;
@@ -638,7 +640,7 @@ bool npool_job_just_ends(const struct npool_job *job);
 bool npool_job_step(struct npool_job *job, const struct npool_span *span);
 
 /* turn.c */
-void npool_turns(struct npool_engine *engine);
+u64 npool_turns(struct npool_engine *engine);
 
 /* engine.c */
 void npool_engine_update(struct npool_queue *queue);

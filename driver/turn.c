@@ -183,6 +183,7 @@ static void ask_locked(struct npool_engine *engine)
 	}
 	npool_ports_settle(pool);
 	spin_unlock(&pool->qos_lock);
+	engine->due = qos_rq_due(&engine->rq);
 }
 
 /* The job whose window the ports granted, and that window. */
@@ -282,8 +283,10 @@ static bool end_some(struct npool_engine *engine)
  * @engine: the thread's own, or one whose thread has ended
  *
  * When it returns the engine may be waiting for room at ports.
+ *
+ * Return: when to call it again though nothing has happened, 0 for never.
  */
-void npool_turns(struct npool_engine *engine)
+u64 npool_turns(struct npool_engine *engine)
 {
 	bool more;
 
@@ -292,4 +295,5 @@ void npool_turns(struct npool_engine *engine)
 		more |= run_one(engine);
 		cond_resched();
 	} while (more);
+	return engine->due;
 }

@@ -45,6 +45,34 @@ TEST_F(qos, deadlines_go_by_deadline)
 	EXPECT_EQ(0, class_stats(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE).missed);
 }
 
+TEST_F(qos, what_has_moved_is_promised_no_more)
+{
+	struct drm_npool_submit submit = {
+		.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0),
+		.deadline_ns = now_ns() + 50 * SEC,
+	};
+
+	ASSERT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), 60));
+	EXPECT_TRUE(eventually(port_info(self->fd, self->slow, 0).promised < MIB(119) &&
+			       port_info(self->fd, self->slow, 1).promised < MIB(119)));
+	EXPECT_LT(0, port_info(self->fd, self->slow, 0).promised);
+	EXPECT_FALSE(has_ended(self->fd, submit.queue, 1));
+}
+
+TEST_F(qos, fifo_goes_by_when_it_was_ready)
+{
+	uint32_t scrub = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_SCRUB, 1);
+	uint32_t first = queue_new(self->fd, self->slow), last = queue_new(self->fd, self->slow);
+
+	ASSERT_EQ(0, set_qos(self->fd, DRM_NPOOL_QOS_POLICY, 0, DRM_NPOOL_POLICY_FIFO));
+	copy_later(self->fd, first, self->bo, MIB(2));
+	copy_later(self->fd, scrub, self->bo, KIB(64));
+	copy_later(self->fd, last, self->bo, MIB(2));
+	EXPECT_EQ(0, wait_for(self->fd, scrub, 1));
+	EXPECT_TRUE(has_ended(self->fd, first, 1));
+	EXPECT_FALSE(has_ended(self->fd, last, 1));
+}
+
 TEST_F(qos, weights_share)
 {
 	int other = node_open();
