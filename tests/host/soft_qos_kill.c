@@ -184,7 +184,7 @@ TEST_F(between, processes_share_by_class)
 	TH_LOG("scrub: %u, bulk: %u %u %u", (unsigned int)scrub, (unsigned int)board->done[1],
 	       (unsigned int)board->done[2], (unsigned int)board->done[3]);
 	for (i = 1; i < SLOTS; i++)
-		EXPECT_LT(scrub * 2, board->done[i]);
+		EXPECT_LT(scrub * 2, atomic_load(&board->done[i]));
 	EXPECT_TRUE(ports_clear(self->p.dev));
 }
 
