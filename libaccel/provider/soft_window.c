@@ -267,8 +267,6 @@ static int move(struct soft_engine *engine, struct soft_job *job, struct outcome
 		uint32_t ports[2];
 
 		size = stretch(job, &at, ports);
-		if (ports[0] != window->ports[0] || ports[1] != window->ports[1])
-			break;
 		job->result.npu = npu->id;
 		if (!job->op_begun) {
 			err = begin_op(npu, job, outcome);

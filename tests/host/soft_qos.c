@@ -263,12 +263,16 @@ TEST_F(waiting, beside_others_of_its_engine)
 
 TEST_F(waiting, until_it_is_cancelled)
 {
+	struct accel_queue *other = queue_on(self->p.dev, self->p.npu[0]);
+
 	fill_ports(&self->p, self->guests, 1, 2, FOREVER);
 	submit_copy(self->queue, self->dst, self->src, KIB(64));
 	EXPECT_TRUE(eventually(waits(&self->p, self->queue)));
 	accel_queue_destroy(self->queue);
 	self->queue = NULL;
 	clear_ports(&self->p, self->guests);
+	EXPECT_EQ(0, run_fill(other, self->dst, 0, KIB(64), 1));
+	accel_queue_destroy(other);
 }
 
 TEST_F(waiting, until_its_npu_is_removed)
