@@ -66,6 +66,7 @@ static void check_pick(struct world *world, struct engine *engine, struct actor 
 	sure(picked->left && picked->flow.rank == rank);
 	sure(!(skip & 1u << qos_lane(picked->out, picked->in)));
 	if (engine->rq.held) {
+		sure(engine->rq.policy == QOS_FIFO || engine->rq.policy == QOS_STRICT);
 		sure(engine->rq.held == &picked->flow);
 		return;
 	}
