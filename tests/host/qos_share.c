@@ -247,26 +247,34 @@ TEST(scrub_when_idle)
 }
 
 /*
- * Many that need one port each, and one that needs both at once: he has as
- * much of them as any of the others.
+ * One that needs two ports at once which others keep busy: he has as much of
+ * them as any of those.
  */
-TEST(two_ports_at_once)
+static void both_at_once(uint32_t out[2], uint32_t in[2])
 {
 	struct world world;
 	uint64_t bytes;
 
-	world_init(&world, 5, 4, 5, RATE, QOS_HYBRID);
+	world_init(&world, 5, 8, 5, RATE, QOS_HYBRID);
 	weighted(&world, 0, 0, 0, 3, QOS_WEIGHT);
-	for (uint32_t i = 1; i < 3; i++)
-		weighted(&world, i, i, 0, QOS_NO_PORT, QOS_WEIGHT);
-	for (uint32_t i = 3; i < 5; i++)
-		weighted(&world, i, i, QOS_NO_PORT, 3, QOS_WEIGHT);
+	for (uint32_t i = 0; i < 2; i++) {
+		weighted(&world, 1 + i, 1 + i, 0, in[i], QOS_WEIGHT);
+		weighted(&world, 3 + i, 3 + i, out[i], 3, QOS_WEIGHT);
+	}
 	run_windows(&world, WINDOWS);
 	bytes = world.actors[0].moved + world.actors[1].moved + world.actors[2].moved;
 	sure(world.actors[0].moved * 100 >= bytes * 28);
 	/* And the ports are not kept idle for him. */
 	sure(bytes >= RATE / NS_PER_S * (world.now - 1000) * 85 / 100);
 	finish(&world);
+}
+
+TEST(two_ports_at_once)
+{
+	both_at_once((uint32_t [2]){ QOS_NO_PORT, QOS_NO_PORT },
+		     (uint32_t [2]){ QOS_NO_PORT, QOS_NO_PORT });
+	/* Others whose ask is looked at from the other side. */
+	both_at_once((uint32_t [2]){ 2, 4 }, (uint32_t [2]){ 5, 7 });
 }
 
 /* Longest time that bursts of a reserved queue took, beside whatever else there is. */
