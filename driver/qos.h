@@ -417,6 +417,7 @@ void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now);
 
 /* qos_port.c: room at the ports. */
 
+/** qos_port_init() - where nobody waits, has anything in flight or was promised anything */
 void qos_port_init(struct qos_port *port, u64 bandwidth, u64 slack, u32 policy);
 /** qos_port_tune() - another slack or policy; what waits keeps its place */
 void qos_port_tune(struct qos_port *port, u64 slack, u32 policy);
@@ -454,7 +455,12 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 	      u64 bytes, u64 now);
 /** qos_port_reset() - forget who waits, what is in flight and what is promised */
 void qos_port_reset(struct qos_port *port);
-/** qos_visitor_restore() - after that, bring back what a visitor waits for or has in flight */
+/**
+ * qos_visitor_restore() - bring back what a visitor waits for or has in flight
+ *
+ * After qos_port_reset() of every port where it may be, also those of NPUs that have gone: what
+ * is linked twice is lost.
+ */
 void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor);
 
 /* qos_demand.c: promises. */
