@@ -351,9 +351,9 @@ TEST_F(reservation, is_bounded)
 	struct accel_queue *first, *second;
 	const uint32_t *npu = self->p.npu;
 
-	ASSERT_EQ(0, reserve(&self->p, 600000, npu[1], npu[2], &first));
-	EXPECT_EQ(-EBUSY, reserve(&self->p, 600000, npu[3], npu[2], &second));
-	EXPECT_EQ(0, reserved(&self->p, npu[3], 0));
+	ASSERT_EQ(0, reserve(&self->p, 600000, npu[3], npu[2], &first));
+	EXPECT_EQ(-EBUSY, reserve(&self->p, 600000, npu[1], npu[2], &second));
+	EXPECT_EQ(0, reserved(&self->p, npu[1], 0));
 	accel_queue_destroy(first);
 	ASSERT_EQ(0, reserve(&self->p, 600000, ACCEL_NPU_ANY, npu[2], &first));
 	EXPECT_EQ(-EBUSY, reserve(&self->p, 600000, npu[3], npu[2], &second));
