@@ -236,6 +236,17 @@ static inline int submit_at_earliest(int fd, struct drm_npool_submit submit, uin
 	return err;
 }
 
+static inline uint32_t npu_add_slow(struct accel_dev *dev)
+{
+	struct accel_npu_config config;
+	uint32_t npu;
+
+	npu_config(&config, SLOW_BYTES, 0);
+	config.bandwidth = SLOW_BANDWIDTH;
+	must_ok(accel_npu_add(dev, &config, &npu));
+	return npu;
+}
+
 FIXTURE(qos)
 {
 	struct pool p;
@@ -245,13 +256,9 @@ FIXTURE(qos)
 
 FIXTURE_SETUP(qos)
 {
-	struct accel_npu_config config;
-
 	pool_setup(&self->p);
 	self->fd = node_open();
-	npu_config(&config, SLOW_BYTES, 0);
-	config.bandwidth = SLOW_BANDWIDTH;
-	must_ok(accel_npu_add(self->p.dev, &config, &self->slow));
+	self->slow = npu_add_slow(self->p.dev);
 	self->bo = bo_new(self->fd, self->slow, MIB(4)).handle;
 }
 

@@ -390,19 +390,20 @@ TEST_F(qos, many_queues_of_many_files)
 TEST_F(qos, removal_with_all_of_it)
 {
 	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 50 * SEC };
-	uint32_t engines[3], queues[3], own[3], i, reserved, any;
+	uint32_t npus[3], engines[3], queues[3], own[3], i, reserved, any;
 	uint64_t last[3];
 
 	for (i = 0; i < 3; i++) {
-		uint32_t npu = self->p.npu[i], j;
+		uint32_t j;
 
-		engines[i] = queue_new(self->fd, npu);
-		queues[i] = queue_new(self->fd, npu);
-		own[i] = bo_new(self->fd, npu, MIB(1)).handle;
+		npus[i] = npu_add_slow(self->p.dev);
+		engines[i] = queue_new(self->fd, npus[i]);
+		queues[i] = queue_new(self->fd, npus[i]);
+		own[i] = bo_new(self->fd, npus[i], MIB(1)).handle;
 		for (j = 0; j < 16; j++) {
 			struct drm_npool_submit s = { .queue = engines[i] };
 
-			must_ok(copy_times(self->fd, &s, self->bo, own[i], MIB(1), 4));
+			must_ok(copy_times(self->fd, &s, self->bo, own[i], MIB(1), 60));
 		}
 	}
 	reserved = queue_reserved(self->fd, self->p.npu[3], DRM_NPOOL_CLASS_LATENCY, 100, SEC);
@@ -413,7 +414,7 @@ TEST_F(qos, removal_with_all_of_it)
 	submit.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, own[0], MIB(1), 64));
 	EXPECT_LT(0, port_info(self->fd, self->slow, 1).promised);
-	EXPECT_LT(0, port_info(self->fd, self->p.npu[0], 0).promised);
+	EXPECT_LT(0, port_info(self->fd, npus[0], 0).promised);
 	EXPECT_LT(0, port_info(self->fd, self->slow, 1).reserved);
 
 	ASSERT_EQ(0, accel_npu_remove(self->p.dev, self->slow));
@@ -423,7 +424,7 @@ TEST_F(qos, removal_with_all_of_it)
 		last[i] = copy_later(self->fd, queues[i], own[i], KIB(256));
 		EXPECT_EQ(0, wait_for(self->fd, queues[i], last[i]));
 	}
-	EXPECT_EQ(0, port_info(self->fd, self->p.npu[0], 0).promised);
+	EXPECT_EQ(0, port_info(self->fd, npus[0], 0).promised);
 	EXPECT_EQ(0, port_info(self->fd, self->slow, 1).promised);
 	EXPECT_EQ(-ENODEV, queue_try(self->fd, (struct drm_npool_queue_create){
 			.npu = self->p.npu[3], .class_id = DRM_NPOOL_CLASS_CONTROL, .budget = 4096,
@@ -432,6 +433,10 @@ TEST_F(qos, removal_with_all_of_it)
 	EXPECT_EQ(0, queue_end(self->fd, reserved));
 	EXPECT_EQ(0, queue_end(self->fd, any));
 	EXPECT_TRUE(ports_idle(self->fd));
+	for (i = 0; i < 3; i++) {
+		bo_close(self->fd, own[i]);
+		must_ok(accel_npu_remove(self->p.dev, npus[i]));
+	}
 }
 
 TEST_HARNESS_MAIN
