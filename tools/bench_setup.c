@@ -32,7 +32,8 @@ int bench_failed(const struct bench *bench, const char *what, int err)
 		hint = "; this needs root";
 	else if (err == -EMFILE)
 		hint = "; that are more queues or opens than there can be";
-	ctl_error("bench qos: pool %s: %s: %s%s", accel_uri(bench->dev), what, strerror(-err), hint);
+	ctl_error("bench qos: pool %s: %s: %s%s", accel_uri(bench->dev), what, strerror(-err),
+		  hint);
 	return ctl_status(err);
 }
 
@@ -85,8 +86,8 @@ static int make_buffers(struct bench *bench)
 	for (bench->span = SPAN_MAX; bench->span > room / SPAN_PART; bench->span /= 2)
 		;
 	if (bench->span < BENCH_BULK_COPY || bench->span < bench->size) {
-		ctl_error("bench qos: pool %s: NPUs %u and %u need %s free each", accel_uri(bench->dev),
-			  bench->src, bench->dst, ctl_bytes(SPAN_PART * BENCH_BULK_COPY, text));
+		ctl_error("bench qos: pool %s: NPUs %u and %u need %s free each",
+			  accel_uri(bench->dev), bench->src, bench->dst, ctl_bytes(SPAN_PART * BENCH_BULK_COPY, text));
 		return CTL_NOROOM;
 	}
 	err = make_buffer(bench->dev, bench->src, bench->span, &bench->from);

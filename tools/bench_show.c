@@ -151,8 +151,8 @@ void bench_table(const struct bench *bench)
 	if (bench->flood)
 		printf("; flood: %" PRIu64 " of %s", bench->flood,
 		       ctl_bytes(BENCH_FLOOD_COPY, text[1]));
-	printf("\n\n%-15s%11s %11s %11s %9s %11s %8s %10s\n", "", "p50", "p99", "p99.9", "p99/alone",
-	       "queued p99", "copies", "bulk GB/s");
+	printf("\n\n%-15s%11s %11s %11s %9s %11s %8s %10s\n", "", "p50", "p99", "p99.9",
+	       "p99/alone", "queued p99", "copies", "bulk GB/s");
 	for (mode = 0; mode < BENCH_MODES; mode++)
 		if (bench->rows[mode].wanted)
 			print_row(bench, mode);

@@ -131,7 +131,8 @@ int ctl_sub(const char *command, const char *about, const struct ctl_command *ta
 	for (i = 0; i < count; i++)
 		if (!strcmp(argv[1], table[i].name))
 			return table[i].run(argc - 1, argv + 1);
-	ctl_error("%s: no command '%s'; `accelctl %s --help` lists them", command, argv[1], command);
+	ctl_error("%s: no command '%s'; `accelctl %s --help` lists them", command, argv[1],
+		  command);
 	return CTL_USAGE;
 }
 

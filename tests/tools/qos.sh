@@ -161,7 +161,8 @@ done
 check "p99 is not below p50" test "$(value 4.latency_p99_ns)" -ge "$(value 4.latency_p50_ns)"
 check "no latency copy was demoted" equal "$(value 4.demoted)" 0
 check "the flood's queues" equal "$(value 6.queues)" 40
-check "the incast's sources" equal "$(value 7.sources.0.weight) $(value 7.sources.1.weight) $(value 7.sources.2.class)" \
+check "the incast's sources" equal \
+	"$(value 7.sources.0.weight) $(value 7.sources.1.weight) $(value 7.sources.2.class)" \
 	"64 128 scrub"
 check "its NPUs are gone" equal "$("$accelctl" list -j -p "$pool" | grep -c '"id"')" "$npus"
 check "its reservation is gone" near $(($(shown ports.0.reserved) - before)) 65536000 1
