@@ -38,11 +38,11 @@ static bool owner_alive(struct soft_dev *dev, uint64_t owner, uint64_t *last, bo
 
 static void rebuild_ports(struct soft_turn *turn)
 {
-	struct soft_control *control = turn->dev->control;
-	struct soft_qos *qos = &control->qos;
+	struct soft_qos *qos = &turn->dev->control->qos;
 
 	for (uint32_t i = 0; i < SOFT_PORTS; i++) {
-		if (atomic_load(&control->npus[i / 2].state) == SOFT_NPU_FREE)
+		/* Those that were ever made, for all that may be linked to them. */
+		if (!qos->ports[i].bandwidth)
 			continue;
 		qos_port_reset(&qos->ports[i]);
 		qos_port_tune(&qos->ports[i], atomic_load(&qos->slack), atomic_load(&qos->policy));
