@@ -2,6 +2,7 @@
 /*
  * Queues of an open file: making, ending, and waiting for what was submitted.
  */
+#include <linux/capability.h>
 #include <linux/dma-fence.h>
 
 #include "npool.h"
@@ -128,6 +129,8 @@ int npool_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file
 		return ret;
 	if (!qos_params_check(&params))
 		return -EINVAL;
+	if (params.weight > DRM_NPOOL_WEIGHT && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	npu = npool_npu_use(client->pool, args->npu);
 	if (IS_ERR(npu))
 		return PTR_ERR(npu);

@@ -4,6 +4,7 @@
  * checking, allocating, mapping foreign memory, locking. Then the job is pushed,
  * with its deadline promised or refused, and from there on nothing fails.
  */
+#include <linux/capability.h>
 #include <linux/dma-fence-chain.h>
 #include <linux/dma-resv.h>
 
@@ -187,6 +188,8 @@ static int set_class(struct npool_job *job, const struct drm_npool_submit *args)
 	job->weight = args->weight ?: params->weight;
 	job->deadline = args->deadline_ns;
 	job->anyway = args->flags & DRM_NPOOL_SUBMIT_ANYWAY;
+	if (job->weight > max(params->weight, (u32)DRM_NPOOL_WEIGHT) && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	if (!(args->flags & DRM_NPOOL_SUBMIT_CLASS) || args->class_id == params->class)
 		return 0;
 	job->class = args->class_id;

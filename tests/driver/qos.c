@@ -131,12 +131,25 @@ struct poor {
 	struct gate gate;
 };
 
+static int submit_weight(int fd, uint32_t queue, uint32_t weight)
+{
+	struct drm_npool_submit submit = {
+		.queue = queue, .flags = DRM_NPOOL_SUBMIT_CLASS,
+		.class_id = DRM_NPOOL_CLASS_SCRUB, .weight = weight,
+	};
+
+	return ioctl(fd, DRM_IOCTL_NPOOL_SUBMIT, &submit) ? -errno : 0;
+}
+
 static int as_nobody(int sock, const void *arg)
 {
 	const struct poor *poor = arg;
 	struct drm_npool_queue_create create = {
 		.npu = poor->npu, .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 10000,
 		.period_ns = SEC / 100,
+	};
+	struct drm_npool_queue_create heavy = {
+		.npu = poor->npu, .weight = DRM_NPOOL_WEIGHT + 1,
 	};
 	uint32_t queue;
 
@@ -147,7 +160,10 @@ static int as_nobody(int sock, const void *arg)
 	must(set_qos(poor->fd, DRM_NPOOL_QOS_GRANT, client_id(poor->fd), 1) == -EPERM);
 	must(queue_try(poor->fd, create, NULL) == -EPERM);
 	queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 1);
-	queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_SCRUB, 1024);
+	queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_SCRUB, DRM_NPOOL_WEIGHT);
+	must(queue_try(poor->fd, heavy, NULL) == -EPERM);
+	must(submit_weight(poor->fd, queue, DRM_NPOOL_WEIGHT + 1) == -EPERM);
+	must_ok(submit_weight(poor->fd, queue, DRM_NPOOL_WEIGHT));
 	say(sock, 1);
 	/* Granted twice that, less one byte a second. */
 	hear(sock);

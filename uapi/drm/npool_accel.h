@@ -293,7 +293,7 @@ enum drm_npool_class {
  * CAP_SYS_ADMIN or a right that was given to the file, %DRM_NPOOL_QOS_GRANT.
  *
  * Errors beside the general ones: %ENODEV the NPU is dead, %EMFILE too many
- * queues, %EPERM no right to reserve that much, %EBUSY a port has promised too
+ * queues, %EPERM no right to reserve or weigh that much, %EBUSY a port has promised too
  * much already.
  */
 struct drm_npool_queue_create {
@@ -307,7 +307,11 @@ struct drm_npool_queue_create {
 	__u32 pad;
 	/** @class_id: in, an &enum drm_npool_class */
 	__u32 class_id;
-	/** @weight: in, up to %DRM_NPOOL_MAX_WEIGHT; 0 for %DRM_NPOOL_WEIGHT */
+	/**
+	 * @weight: in, up to %DRM_NPOOL_MAX_WEIGHT, 0 for %DRM_NPOOL_WEIGHT; more
+	 * than that needs CAP_SYS_ADMIN. Queues of one file on one NPU weigh
+	 * together as much as one of them does on average
+	 */
 	__u32 weight;
 	/** @budget: in, for control and latency 1 byte to 4 GiB, else zero */
 	__u64 budget;

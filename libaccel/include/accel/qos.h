@@ -51,7 +51,7 @@ enum accel_class {
 /** struct accel_queue_qos - what a queue is for */
 struct accel_queue_qos {
 	uint32_t class_id;	/* enum accel_class */
-	uint32_t weight;	/* against other queues' where bulk shares; 0 for ACCEL_WEIGHT */
+	uint32_t weight;	/* where bulk shares; 0 for ACCEL_WEIGHT, on drm: more is a privilege */
 	uint64_t budget;	/* for control and latency, bytes up to 4 GiB, else 0 */
 	uint64_t period_ns;	/* of the budget, 10 us to 1 s, else 0 */
 	uint32_t src;		/* with a budget: where it holds, ACCEL_NPU_ANY or the NPU */
@@ -61,7 +61,7 @@ struct accel_queue_qos {
 /**
  * accel_queue_create_qos() - make a queue of a class; accel_queue_create() makes bulk
  *
- * Beside the errors of that: -EPERM no right to reserve so much, -EBUSY a port
+ * Beside the errors of that: -EPERM no right to reserve or weigh so much, -EBUSY a port
  * has promised too much already.
  */
 int accel_queue_create_qos(struct accel_dev *dev, uint32_t npu, const struct accel_queue_qos *qos,
