@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The ABI rules, for every ioctl: too short, as first published, long with a zero
- * tail, long with another tail, garbage, other directions, each pad and flag bit, bad pointers, outputs
- * left alone on failure. Each of them from 64-bit and from 32-bit code as well.
+ * tail, long with another tail, garbage, other directions, each pad and flag bit,
+ * bad pointers, outputs left alone on failure. Each of them from 64-bit and from
+ * 32-bit code as well.
  */
 #include <stddef.h>
 
@@ -206,7 +207,8 @@ static const struct ioctl_case cases[] = {
 	{ "QUEUE_CREATE", DRM_IOCTL_NPOOL_QUEUE_CREATE, good_queue_create, undo_queue_create, 16,
 	  { ZERO_ABOVE(queue_create, flags, -EOPNOTSUPP, 2), Z(queue_create, pad, -EINVAL),
 	    ZERO_ABOVE(queue_create, class_id, -EINVAL, 3),
-	    Z(queue_create, budget, -EINVAL), Z(queue_create, period_ns, -EINVAL), Z(queue_create, src, -EINVAL),
+	    Z(queue_create, budget, -EINVAL), Z(queue_create, period_ns, -EINVAL),
+	    Z(queue_create, src, -EINVAL),
 	    Z(queue_create, dst, -EINVAL) } },
 	{ "QUEUE_DESTROY", DRM_IOCTL_NPOOL_QUEUE_DESTROY, good_queue_destroy, NULL, 8,
 	  { Z(queue_destroy, pad, -EINVAL) } },

@@ -221,8 +221,8 @@ static inline uint64_t ended_of(int fd, uint32_t queue, uint64_t count)
 }
 
 /* A deadline that the call itself said would fit, but for the time that passes meanwhile. */
-static inline int submit_at_earliest(int fd, struct drm_npool_submit submit, uint32_t dst, uint32_t src,
-			      uint64_t size, uint32_t count)
+static inline int submit_at_earliest(int fd, struct drm_npool_submit submit, uint32_t dst,
+				     uint32_t src, uint64_t size, uint32_t count)
 {
 	uint64_t margin = SEC / 100;
 	int err, i;

@@ -8,7 +8,7 @@
 #define TRACING "/sys/kernel/tracing/"
 #define FLOOD 64		/* submits */
 
-/* --- whose turn it is --------------------------------------------------------------------------- */
+/* --- whose turn it is -------------------------------------------------------------------- */
 
 TEST_F(qos, latency_goes_before_a_flood)
 {
@@ -136,7 +136,7 @@ TEST_F(qos, scrub_waits_for_all)
 	EXPECT_EQ(0, wait_for(self->fd, scrub, 4));
 }
 
-/* --- what is counted ------------------------------------------------------------------------------ */
+/* --- what is counted --------------------------------------------------------------------- */
 
 TEST_F(qos, class_statistics)
 {
@@ -193,10 +193,11 @@ static int echo(const char *path, const char *text)
 TEST_F(qos, tracepoints)
 {
 	static char text[1 << 16];
-	struct drm_npool_submit submit = { .queue = queue_new(self->fd, self->slow),
-					   .flags = DRM_NPOOL_SUBMIT_CLASS | DRM_NPOOL_SUBMIT_ANYWAY,
-					   .class_id = DRM_NPOOL_CLASS_DEADLINE,
-					   .deadline_ns = 77 };
+	struct drm_npool_submit submit = {
+		.queue = queue_new(self->fd, self->slow),
+		.flags = DRM_NPOOL_SUBMIT_CLASS | DRM_NPOOL_SUBMIT_ANYWAY,
+		.class_id = DRM_NPOOL_CLASS_DEADLINE, .deadline_ns = 77,
+	};
 	const char *refused, *window, *done;
 	ssize_t n, all = 0;
 	char mine[64];
@@ -231,7 +232,7 @@ TEST_F(qos, tracepoints)
 	EXPECT_NE(NULL, strstr(text, "ops=1 class=0 deadline=77"));
 }
 
-/* --- floods, deaths, removals ---------------------------------------------------------------------- */
+/* --- floods, deaths, removals ------------------------------------------------------------ */
 
 struct load {
 	int fd;
