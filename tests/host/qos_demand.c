@@ -328,6 +328,12 @@ TEST(both_ports_or_none)
 	sure(qos_admit(&ledger.ports, pair, 2, held, 1024, ledger.now + NS_PER_S, ledger.now,
 		       &earliest) == QOS_FULL_IN);
 	sure(!pair[0].held && !pair[1].held && !ledger.port[0].promised);
+	/* In whatever order they are named. */
+	pair[0].port = 3;
+	pair[1].port = 0;
+	sure(qos_admit(&ledger.ports, pair, 2, held, 1024, ledger.now + NS_PER_S, ledger.now,
+		       &earliest) == QOS_FULL_IN);
+	sure(!pair[0].held && !pair[1].held && !ledger.port[0].promised);
 	sure(qos_admit(&ledger.ports, pair, 2, held, 1024, earliest - 1, ledger.now, &earliest));
 	sure(!qos_admit(&ledger.ports, pair, 2, held, 1024, earliest, ledger.now, &earliest));
 	sure(pair[0].held && pair[1].held);
@@ -336,6 +342,25 @@ TEST(both_ports_or_none)
 	sure(qos_admit(&ledger.ports, pair, 1, held, 512, ledger.now + NS_PER_S, ledger.now,
 		       &earliest) == QOS_SHARE);
 	sure(!qos_admit(&ledger.ports, pair, 1, held, 512, earliest, ledger.now, &earliest));
+}
+
+/* Who does not come to his turn before his deadline keeps nobody out after it. */
+TEST(late_promises_lapse)
+{
+	static struct ledger ledger;
+	struct transfer late, next;
+	uint64_t earliest;
+
+	ledger_init(&ledger, RATE);
+	sure(!admit(&ledger, &late, RATE / 2, ledger.now + NS_PER_S, &earliest));
+	ledger.now += 2 * NS_PER_S;
+	sure(!admit(&ledger, &next, RATE / 2, ledger.now + NS_PER_S, &earliest));
+	sure(!late.demand.held && ledger.port[PORT].promised == RATE / 2);
+	qos_demand_moved(&ledger.ports, &late.demand, RATE / 4);
+	qos_demand_end(&ledger.ports, &late.demand);
+	sure(ledger.port[PORT].promised == RATE / 2);
+	qos_demand_end(&ledger.ports, &next.demand);
+	sure(!ledger.port[PORT].promised && qos_tree_empty(&ledger.port[PORT].demand));
 }
 
 /* Absurd sizes and times are refused, and hurt nobody. */
