@@ -207,4 +207,29 @@ TEST(reservation_is_the_limit)
 	world_fini(&world);
 }
 
+/* To use most of a budget, sleep a moment and wake as new gets nobody more. */
+TEST(waking_renews_no_budget)
+{
+	struct trial trial = { 0 };
+	struct world world;
+	struct actor *actor;
+
+	world_init(&world, 1, 2, 2, RATE, QOS_HYBRID);
+	world.test = &trial;
+	world.ran = check_budget;
+	actor_init(&world, 0, 0, QOS_NO_PORT, 1, &latency);
+	actor_init(&world, 1, 0, QOS_NO_PORT, 1, &bulk);
+	actor = &world.actors[0];
+	endless(&world, 1);
+	for (uint32_t i = 0; i < 200; i++) {
+		actor_job(&world, actor, latency.budget * 3 / 4, 0);
+		engine_kick(&world, &world.engines[0]);
+		while (actor->left)
+			world_run(&world, world_time(&world));
+	}
+	world.actors[1].endless = false;
+	world_run(&world, NEVER);
+	world_fini(&world);
+}
+
 TEST_HARNESS_MAIN

@@ -18,6 +18,7 @@ struct trial {
 	double level[ACTORS];	/* bytes ahead of what the rate of a reservation allows */
 	uint64_t at[ACTORS];
 	uint64_t switched;	/* when the policy was */
+	struct actor *whole[WORLD_ENGINES];	/* whose copy is under way, where copies are whole */
 };
 
 static uint32_t rank_of(const struct engine *engine, const struct actor *actor, uint64_t now)
@@ -61,8 +62,11 @@ static uint32_t place_of(const struct engine *engine, uint32_t rank)
 static void check_pick(struct world *world, struct engine *engine, struct actor *picked,
 		       uint32_t skip)
 {
+	const struct trial *trial = world->test;
+	const struct actor *whole = trial->whole[engine - world->engines];
 	uint32_t rank = rank_of(engine, picked, world->now);
 
+	sure(!whole || whole == picked);
 	sure(picked->left && picked->flow.rank == rank);
 	sure(!(skip & 1u << qos_lane(picked->out, picked->in)));
 	if (engine->rq.held) {
@@ -97,7 +101,9 @@ static void check_ran(struct world *world, struct actor *actor, uint64_t bytes, 
 	const struct qos_params *params = &actor->flow.params;
 	const struct engine *engine = &world->engines[actor->engine];
 	double per_ns = (double)params->budget / (double)params->period;
+	bool whole = engine->rq.policy == QOS_FIFO || engine->rq.policy == QOS_STRICT;
 
+	trial->whole[actor->engine] = whole && actor->left ? actor : NULL;
 	if (!params->budget || rank > QOS_RANK_LATENCY || engine->rq.policy != QOS_HYBRID)
 		return;
 	/* It was asked for when nothing was limited. */
@@ -148,19 +154,24 @@ static void some_job(struct world *world)
 
 static void some_cancel(struct world *world)
 {
+	struct trial *trial = world->test;
 	struct actor *actor = &world->actors[world_draw(world, world->count)];
 
 	if (!actor->left || world->engines[actor->engine].running == actor)
 		return;
+	if (trial->whole[actor->engine] == actor)
+		trial->whole[actor->engine] = NULL;
 	actor_stop(world, actor);
 	engine_kick(world, &world->engines[actor->engine]);
 }
 
 static void other_policy(struct world *world)
 {
+	struct trial *trial = world->test;
 	uint32_t policy = world_draw(world, 3) ? QOS_HYBRID : world_draw(world, QOS_POLICIES);
 
-	((struct trial *)world->test)->switched = world->now;
+	trial->switched = world->now;
+	memset(trial->whole, 0, sizeof(trial->whole));
 	for (uint32_t i = 0; i < world->engine_count; i++)
 		qos_rq_set_policy(&world->engines[i].rq, policy, world->now);
 	for (uint32_t p = 0; p < world->ports.count; p++)
