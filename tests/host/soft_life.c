@@ -223,6 +223,7 @@ TEST(stopped_member_does_not_keep_others_out)
 	second = child_start(user, uri_of(""));
 	EXPECT_EQ(2, hear(second.sock));
 	kill(first.pid, SIGSTOP);
+	must(waitpid(first.pid, NULL, WUNTRACED) == first.pid);
 	dev = open_at(uri_of(""));
 	EXPECT_EQ(3, accel_client_id(dev));
 	EXPECT_EQ(1, accel_client_alive(dev, 1));
