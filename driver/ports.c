@@ -51,9 +51,12 @@ static void open_port(struct npool_npu *npu, u32 side)
 {
 	struct npool_device *pool = npu->pool;
 	struct qos_port *port = &pool->ports.port[npool_port(npu->slot, side)];
+	u64 clock = port->clock;
 
 	spin_lock_irq(&pool->qos_lock);
 	qos_port_init(port, npu->bandwidth, pool->slack_ns, pool->policy);
+	/* Clients may still have a place in the time of who had the slot before. */
+	port->clock = clock;
 	qos_reserve_restore(&pool->ports, npool_port(npu->slot, side), pool->any[side].rate,
 			    pool->any[side].burst);
 	spin_unlock_irq(&pool->qos_lock);
