@@ -31,7 +31,7 @@
 #define QOS_MAX_WEIGHT	1024u
 #define QOS_MIN_PERIOD	10000ull	/* ns */
 #define QOS_MAX_PERIOD	1000000000ull
-#define QOS_MAX_BUDGET	(1ull << 32)
+#define QOS_MAX_BUDGET	0x100000000ull
 #define QOS_HORIZON	60000000000ull	/* ns; no promise reaches farther */
 #define QOS_SLACK	20000ull	/* ns that windows may make the latency class wait */
 #define QOS_MIN_SLACK	1000ull
@@ -39,7 +39,7 @@
 #define QOS_MAX_WINDOW	(4ull << 20)	/* most bytes in flight at a port */
 #define QOS_MIN_WINDOW	(8ull << 10)
 #define QOS_GUESS	1000000000ull	/* bandwidth of a port that claims none, until measured */
-#define QOS_MAX_RATE	(1ull << 42)
+#define QOS_MAX_RATE	0x40000000000ull
 /*
  * Parts of 1024 of a port's bandwidth: to be promised, to be had by bulk
  * whatever happens. That is 5 %, and some for windows of others that slip in
@@ -52,7 +52,7 @@
  * Reservations leave it more than its floor as long as ports are as fast as
  * they were measured, so it hardly ever comes to the latter.
  */
-#define QOS_FLOOR_STEP	(1ull << 20)
+#define QOS_FLOOR_STEP	0x100000ull
 #define QOS_FLOOR_MOST	(16ull << 20)
 
 /** enum qos_class - What a queue is for; bulk is what all were before there were classes */
@@ -229,6 +229,7 @@ struct qos_rq {
  * @xx: sum of squares
  * @xy: sum of products
  * @fresh: windows since the last fit
+ * @pad: zero
  */
 struct qos_meter {
 	u64 n, x, y, xx, xy;
@@ -394,14 +395,14 @@ void qos_flow_stop(struct qos_rq *rq, struct qos_flow *flow);
 void qos_flow_fini(struct qos_rq *rq, struct qos_flow *flow);
 /** qos_rq_pick() - the flow to go next, but for those in the lanes @skip; NULL if there is none */
 struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now);
-/**
+/*
  * qos_rq_lender() - whose turn a flow takes; NULL if its own
  *
  * A window of the floor stands at the ports where that flow would, which goes on
  * behind it: else it would wait there among all of bulk.
  */
 const struct qos_flow *qos_rq_lender(const struct qos_rq *rq, const struct qos_flow *flow);
-/**
+/*
  * qos_rq_due() - when to pick anew though nothing has happened; 0 for never
  *
  * A budget is full again then, so that a flow may ask for more than it waits for.
@@ -421,7 +422,7 @@ void qos_rq_set_policy(struct qos_rq *rq, u32 policy, u64 now);
 void qos_port_init(struct qos_port *port, u64 bandwidth, u64 slack, u32 policy);
 /** qos_port_tune() - another slack or policy; what waits keeps its place */
 void qos_port_tune(struct qos_port *port, u64 slack, u32 policy);
-/**
+/*
  * qos_ask() - ask for room for a flow's next window, up to @bytes
  *
  * The visitor waits from now on; call qos_settle(). A visitor may ask for
@@ -431,7 +432,7 @@ void qos_port_tune(struct qos_port *port, u64 slack, u32 policy);
  */
 bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct qos_rq *rq,
 	     const struct qos_flow *flow, u32 out, u32 in, u64 bytes);
-/**
+/*
  * qos_settle() - grant what can be granted
  *
  * To be called until it returns NULL after each qos_ask(), qos_done(),
@@ -443,7 +444,7 @@ struct qos_visitor *qos_settle(struct qos_ports *ports);
 const struct qos_ask *qos_granted(const struct qos_visitor *visitor);
 /** qos_withdraw() - it waits for nothing any more; what it was granted it keeps */
 void qos_withdraw(struct qos_ports *ports, struct qos_visitor *visitor);
-/**
+/*
  * qos_begin() - the engine turns to its next window
  *
  * Before it asks, so that what a window costs beside its bytes counts; or when
@@ -455,7 +456,7 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 	      u64 bytes, u64 now);
 /** qos_port_reset() - forget who waits, what is in flight and what is promised */
 void qos_port_reset(struct qos_port *port);
-/**
+/*
  * qos_visitor_restore() - bring back what a visitor waits for or has in flight
  *
  * After qos_port_reset() of every port where it may be, also those of NPUs that have gone: what
@@ -465,7 +466,7 @@ void qos_visitor_restore(struct qos_ports *ports, struct qos_visitor *visitor);
 
 /* qos_demand.c: promises. */
 
-/**
+/*
  * qos_reserve() - promise a rate, with budgets of @burst, at a port
  *
  * Return: an &enum qos_reason; QOS_FULL_* if it does not fit beside what is promised.
@@ -474,7 +475,7 @@ u32 qos_reserve(struct qos_ports *ports, u32 port, u64 rate, u64 burst, u64 now)
 void qos_unreserve(struct qos_ports *ports, u32 port, u64 rate, u64 burst, u64 now);
 /** qos_rate() - the rate of a reservation */
 u64 qos_rate(const struct qos_params *params);
-/**
+/*
  * qos_admit() - promise a transfer
  * @demands: one for each port it touches, with port and bytes set
  * @count: how many

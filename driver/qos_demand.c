@@ -17,7 +17,7 @@
 #define NS_PER_S	1000000000ull
 #define SHIFT		20u
 /* After this long, counting starts anew, so that it never overflows. */
-#define EPOCH_NS	(1ull << 42)
+#define EPOCH_NS	0x40000000000ull
 /* Parts by which a port must be slower, or faster, to change what is promised. */
 #define SLOWER		64u
 #define FASTER		8u
@@ -92,7 +92,8 @@ static void recount(struct qos_port *port, u64 epoch)
 	rest -= rest < port->reserved ? rest : port->reserved;
 	port->rate = (rest << SHIFT) / NS_PER_S + 1;
 	port->epoch = epoch;
-	for (node = qos_tree_first(&port->demand); node; node = qos_tree_next(&port->demand, node)) {
+	for (node = qos_tree_first(&port->demand); node;
+	     node = qos_tree_next(&port->demand, node)) {
 		demand_of(node)->room = room_until(port, node->key);
 		qos_tree_changed(&port->demand, node, sum_up);
 	}
@@ -190,13 +191,14 @@ static u64 earliest_at(const struct qos_port *port, u64 bytes, u64 now)
 		if (right && right->least - (s64)here < need) {
 			before = here;
 			demand = right;
-		} else if (demand->room - (s64)here < need) {
+			continue;
+		}
+		if (demand->room - (s64)here < need) {
 			last = demand->node.key;
 			prefix = here;
 			break;
-		} else {
-			demand = left;
 		}
+		demand = left;
 	}
 	time = time_for(port, (u64)used + prefix + bytes);
 	return qos_before(last, time) ? time : last + 1;

@@ -25,7 +25,7 @@
 /* Windows that the meter remembers, and that pass between fits. */
 #define METER_DEPTH	128u
 #define METER_STEP	16u
-#define METER_MAX_NS	(1ull << 26)
+#define METER_MAX_NS	0x4000000ull
 /* A window that took this many times longer than expected was interrupted. */
 #define METER_OUTLIER	3u
 /* Of so many windows one is of another size: smaller, for nobody is to wait longer for that. */

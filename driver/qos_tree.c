@@ -20,7 +20,7 @@ static s64 *hook(struct qos_tree *tree, const struct qos_node *node)
 }
 
 /* A node takes the place of its parent, which becomes its child. */
-static void rotate_up(struct qos_tree *tree, struct qos_node *node, qos_sum *sum)
+static void rotate_up(struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum)
 {
 	struct qos_node *up = qos_tree_at(tree, node->up), *moved;
 	bool left = up->left == link_to(tree, node);
@@ -47,13 +47,13 @@ static u64 draw(struct qos_tree *tree)
 	return tree->seed >> 16;
 }
 
-void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_sum *sum)
+void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum)
 {
 	for (; node; node = qos_tree_at(tree, node->up))
 		sum(tree, node);
 }
 
-void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum *sum)
+void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum_t *sum)
 {
 	struct qos_node *up = NULL, *next = qos_tree_at(tree, tree->root);
 	s64 *place = &tree->root;
@@ -71,7 +71,7 @@ void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum
 		rotate_up(tree, node, sum);
 }
 
-void qos_tree_remove(struct qos_tree *tree, struct qos_node *node, qos_sum *sum)
+void qos_tree_remove(struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum)
 {
 	struct qos_node *left, *right, *up;
 

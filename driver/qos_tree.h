@@ -36,8 +36,8 @@ struct qos_tree {
 	u64 seed;
 };
 
-/** typedef qos_sum - brings up to date what a node knows of itself and its children */
-typedef void qos_sum(const struct qos_tree *tree, struct qos_node *node);
+/** typedef qos_sum_t - brings up to date what a node knows of itself and its children */
+typedef void qos_sum_t(const struct qos_tree *tree, struct qos_node *node);
 
 static inline struct qos_node *qos_tree_at(const struct qos_tree *tree, s64 link)
 {
@@ -54,11 +54,11 @@ static inline bool qos_before(u64 a, u64 b)
 	return (s64)(a - b) < 0;
 }
 
-/* Each takes a qos_sum, or NULL if the tree keeps no sums. */
-void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum *sum);
-void qos_tree_remove(struct qos_tree *tree, struct qos_node *node, qos_sum *sum);
+/* Each takes a qos_sum_t, or NULL if the tree keeps no sums. */
+void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum_t *sum);
+void qos_tree_remove(struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum);
 /** qos_tree_changed() - what a node itself brings to the sums is another now */
-void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_sum *sum);
+void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum);
 struct qos_node *qos_tree_first(const struct qos_tree *tree);
 struct qos_node *qos_tree_next(const struct qos_tree *tree, const struct qos_node *node);
 

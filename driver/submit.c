@@ -188,7 +188,7 @@ static int set_class(struct npool_job *job, const struct drm_npool_submit *args)
 	job->weight = args->weight ?: params->weight;
 	job->deadline = args->deadline_ns;
 	job->anyway = args->flags & DRM_NPOOL_SUBMIT_ANYWAY;
-	if (job->weight > max(params->weight, (u32)DRM_NPOOL_WEIGHT) && !capable(CAP_SYS_ADMIN))
+	if (job->weight > max_t(u32, params->weight, DRM_NPOOL_WEIGHT) && !capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	if (!(args->flags & DRM_NPOOL_SUBMIT_CLASS) || args->class_id == params->class)
 		return 0;

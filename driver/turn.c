@@ -160,7 +160,8 @@ static void ask_locked(struct npool_engine *engine)
 	u32 skip = 0, i;
 
 	lockdep_assert_held(&engine->lock);
-	engine->stirred = false;
+	/* What has to end may have come since somebody looked. */
+	engine->stirred = !list_empty(&engine->ending);
 	spin_lock(&pool->qos_lock);
 	qos_withdraw(&pool->ports, visitor);
 	if (!qos_granted(visitor))

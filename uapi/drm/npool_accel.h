@@ -401,7 +401,7 @@ enum drm_npool_reason {
 	DRM_NPOOL_REASON_FAR = 4,
 	/** @DRM_NPOOL_REASON_SHARE: the file has what one file can have of an NPU's promises */
 	DRM_NPOOL_REASON_SHARE = 5,
-	/** @DRM_NPOOL_REASON_ORDER: what goes before it in its queue has a later deadline or none */
+	/** @DRM_NPOOL_REASON_ORDER: what is before it in its queue has a later deadline or none */
 	DRM_NPOOL_REASON_ORDER = 6,
 	/** @DRM_NPOOL_REASON_WIDE: it touches more than 16 NPUs */
 	DRM_NPOOL_REASON_WIDE = 7,
@@ -564,7 +564,7 @@ struct drm_npool_npu_ctl {
 enum drm_npool_policy {
 	/** @DRM_NPOOL_POLICY_HYBRID: as the classes say, in windows */
 	DRM_NPOOL_POLICY_HYBRID = 0,
-	/** @DRM_NPOOL_POLICY_FIFO: whole copies, in the order in which they are ready; to compare */
+	/** @DRM_NPOOL_POLICY_FIFO: whole copies in the order in which they are ready; to compare */
 	DRM_NPOOL_POLICY_FIFO = 1,
 	/** @DRM_NPOOL_POLICY_STRICT: whole copies by class; to compare */
 	DRM_NPOOL_POLICY_STRICT = 2,
@@ -580,7 +580,7 @@ struct drm_npool_qos_info {
 	__u32 pad;
 	/** @slack_ns: what windows may make the latency class wait, which sizes them */
 	__u64 slack_ns;
-	/** @granted: rate, in bytes a second, that the caller's file may reserve without privilege */
+	/** @granted: bytes a second that the caller's file may reserve without privilege */
 	__u64 granted;
 	/** @reserved: rate that it has reserved */
 	__u64 reserved;
