@@ -260,6 +260,9 @@ bool npool_job_step(struct npool_job *job, const struct npool_span *span)
 
 		if (!same_ports(&next, span))
 			break;
+		/* Copying starts slowly: what fits a window is not cut to fill another. */
+		if (bytes < next.bytes && next.bytes <= span->bytes && left <= span->bytes / 2)
+			break;
 		if (move(job, &bytes))
 			return true;
 		at = advance(job, at, bytes);

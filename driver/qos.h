@@ -33,7 +33,7 @@
 #define QOS_MAX_PERIOD	1000000000ull
 #define QOS_MAX_BUDGET	0x100000000ull
 #define QOS_HORIZON	60000000000ull	/* ns; no promise reaches farther */
-#define QOS_SLACK	20000ull	/* ns that windows may make the latency class wait */
+#define QOS_SLACK	40000ull	/* ns that windows may make the latency class wait */
 #define QOS_MIN_SLACK	1000ull
 #define QOS_MAX_SLACK	100000000ull
 #define QOS_MAX_WINDOW	(4ull << 20)	/* most bytes in flight at a port */

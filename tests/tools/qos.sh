@@ -88,7 +88,7 @@ for policy in fifo strict-windows hybrid; do
 	check "it says so" equal "$(value policy)" $policy
 done
 check "the slack has stayed" is slack_ns 500000
-check "set it back" ends 0 "" qos set --slack 20us -p "$pool"
+check "set it back" ends 0 "" qos set --slack 40us -p "$pool"
 check "windows follow again" is ports.0.window "$window"
 
 grant() {
