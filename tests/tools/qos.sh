@@ -68,7 +68,7 @@ check "qos show" ends 0 "" qos show -p "$pool"
 check "it shows ports" grep -q '^ *0 write ' "$tmp/out"
 check "and classes" grep -q '^scrub ' "$tmp/out"
 check "by default" is policy hybrid
-check "its slack" is slack_ns 20000
+check "its slack" is slack_ns 40000
 for key in pool policy slack_ns ports.0.npu ports.0.bandwidth ports.0.overhead_ns ports.0.window \
 	ports.0.inflight ports.0.reserved ports.0.promised classes.4.jobs classes.0.bytes; do
 	check "as JSON: $key" test -n "$(shown $key)"

@@ -32,7 +32,7 @@
 #define BULK_SIGMA 1.0
 #define BULK_QUEUES 16u
 /* Of the port, offered as transfers with a deadline; part of the load that is asked for. */
-#define DEADLINE_LOAD 0.15
+#define DEADLINE_LOAD 0.40
 #define DEADLINE_MEAN 40e6
 #define DEADLINE_SIGMA 0.7
 /* A deadline leaves this many times what the bytes alone take. */
