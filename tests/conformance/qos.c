@@ -149,7 +149,7 @@ TEST_F(qos, pool_settings)
 	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 1000));
 	EXPECT_EQ(0, accel_qos_info(self->p.dev, &info));
 	EXPECT_EQ(1000, info.slack_ns);
-	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 20000));
+	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 40000));
 	EXPECT_EQ(-EINVAL, accel_qos_info(self->p.dev, NULL));
 	EXPECT_EQ(-EINVAL, accel_qos_info(NULL, &info));
 }
@@ -165,7 +165,7 @@ TEST_F(qos, slack_sizes_windows)
 	large = port_info(self->p.dev, self->p.npu[0], 0).window;
 	EXPECT_LT(0, small);
 	EXPECT_LT(small, large);
-	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 20000));
+	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 40000));
 	EXPECT_GT(large, port_info(self->p.dev, self->p.npu[0], 0).window);
 }
 

@@ -44,7 +44,7 @@ FIXTURE_TEARDOWN(mix)
 	int i;
 
 	accel_qos_set_policy(self->p.dev, ACCEL_POLICY_HYBRID);
-	accel_qos_set_slack(self->p.dev, 20000);
+	accel_qos_set_slack(self->p.dev, 40000);
 	rests = eventually(ports_rest(self->p.dev, self->p.npu, OWN_NPUS));
 	accel_buffer_unmap(self->p.dev, self->s, REGION);
 	accel_buffer_close(self->src);

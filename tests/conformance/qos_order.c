@@ -42,7 +42,7 @@ FIXTURE_TEARDOWN(order)
 	bool rests;
 
 	accel_qos_set_policy(self->p.dev, ACCEL_POLICY_HYBRID);
-	accel_qos_set_slack(self->p.dev, 20000);
+	accel_qos_set_slack(self->p.dev, 40000);
 	gate_free(&self->gate);
 	rests = eventually(ports_rest(self->p.dev, &self->npu, 1));
 	accel_buffer_unmap(self->p.dev, self->seen, MARKS * MARKS);

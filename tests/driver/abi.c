@@ -10,7 +10,7 @@
 #include "npool.h"
 
 #define ROOM 256		/* bytes of the longest struct tried, a tail included */
-#define SLACK_NS 20000		/* what ports are tuned to at first */
+#define SLACK_NS 40000		/* what ports are tuned to at first */
 
 /* One layout for 32 and 64 bit: nothing to translate, no hidden padding. */
 #define LAYOUT(name, size, last) \

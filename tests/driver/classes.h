@@ -115,7 +115,7 @@ static inline int queue_try(int fd, struct drm_npool_queue_create create, uint32
 
 static inline uint32_t queue_of(int fd, uint32_t npu, uint32_t class, uint32_t weight)
 {
-	uint32_t queue;
+	uint32_t queue = 0;
 
 	must_ok(queue_try(fd, (struct drm_npool_queue_create){
 			.npu = npu, .class_id = class, .weight = weight }, &queue));
@@ -125,7 +125,7 @@ static inline uint32_t queue_of(int fd, uint32_t npu, uint32_t class, uint32_t w
 static inline uint32_t queue_reserved(int fd, uint32_t npu, uint32_t class, uint64_t budget,
 			       uint64_t period)
 {
-	uint32_t queue;
+	uint32_t queue = 0;
 
 	must_ok(queue_try(fd, (struct drm_npool_queue_create){
 			.npu = npu, .class_id = class, .budget = budget, .period_ns = period,

@@ -286,7 +286,7 @@ TEST_F(qos, policies_change_under_load)
 		EXPECT_EQ(0, set_qos(self->fd, DRM_NPOOL_QOS_SLACK, 0, 1000ull << i % 8));
 		nap(5);
 	}
-	EXPECT_EQ(0, set_qos(self->fd, DRM_NPOOL_QOS_SLACK, 0, 20000));
+	EXPECT_EQ(0, set_qos(self->fd, DRM_NPOOL_QOS_SLACK, 0, 40000));
 	for (i = 0; i < 3; i++)
 		__atomic_store_n(&loads[i].stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < 3; i++) {
