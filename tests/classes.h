@@ -10,29 +10,9 @@
 
 #include "pool.h"
 
-#define SEC_NS 1000000000ull
 #define MANY 256			/* pieces of a copy */
 #define BUDGET MIB(1)			/* of queues that reserve, in each PERIOD_NS */
 #define PERIOD_NS (100ull * 1000 * 1000)
-
-static inline uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * SEC_NS + ts.tv_nsec;
-}
-
-static inline uint32_t npu_add_rate(struct accel_dev *dev, uint64_t bytes, uint64_t bandwidth)
-{
-	struct accel_npu_config config;
-	uint32_t id;
-
-	npu_config(&config, bytes, 0);
-	config.bandwidth = bandwidth;
-	must_ok(accel_npu_add(dev, &config, &id));
-	return id;
-}
 
 /* A queue of a class; one that reserves does so for copies within its NPU. */
 static inline struct accel_queue_qos qos_of(uint32_t class_id, uint32_t npu)
@@ -64,13 +44,10 @@ static inline struct accel_queue *queue_weighing(struct accel_dev *dev, uint32_t
 static inline struct accel_port_info port_info(struct accel_dev *dev, uint32_t npu, uint32_t side)
 {
 	struct accel_port_info *ports, found = { .npu = UINT32_MAX };
-	uint32_t count = 0, room, i;
+	uint32_t count, i;
 
-	must_ok(accel_ports(dev, NULL, &count));
-	room = count += 32;
-	ports = calloc(room, sizeof(*ports));
-	must_ok(accel_ports(dev, ports, &count));
-	for (i = 0; i < count && i < room; i++)
+	listed(accel_ports, dev, &ports, &count);
+	for (i = 0; i < count; i++)
 		if (ports[i].npu == npu && ports[i].side == side)
 			found = ports[i];
 	free(ports);
@@ -81,27 +58,14 @@ static inline struct accel_class_stats class_stats(struct accel_dev *dev, uint32
 						   uint32_t class_id)
 {
 	struct accel_class_stats *stats, found = { .npu = UINT32_MAX };
-	uint32_t count = 0, room, i;
+	uint32_t count, i;
 
-	must_ok(accel_class_stats(dev, NULL, &count));
-	room = count += 16 * ACCEL_CLASSES;
-	stats = calloc(room, sizeof(*stats));
-	must_ok(accel_class_stats(dev, stats, &count));
-	for (i = 0; i < count && i < room; i++)
+	listed(accel_class_stats, dev, &stats, &count);
+	for (i = 0; i < count; i++)
 		if (stats[i].npu == npu && stats[i].class_id == class_id)
 			found = stats[i];
 	free(stats);
 	return found;
-}
-
-static inline uint64_t samples(const uint64_t *buckets)
-{
-	uint64_t sum = 0;
-	int i;
-
-	for (i = 0; i < ACCEL_TIME_BUCKETS; i++)
-		sum += buckets[i];
-	return sum;
 }
 
 /* Nothing moves, nothing is promised. */

@@ -33,6 +33,7 @@
 
 #define KIB(n) ((uint64_t)(n) << 10)
 #define MIB(n) ((uint64_t)(n) << 20)
+#define SEC_NS 1000000000ull
 #define LONG_NS (300ll * 1000 * 1000 * 1000)
 #define OWN_NPUS 4
 #define OWN_BYTES MIB(4)
@@ -103,6 +104,14 @@ static inline struct accel_dev *dev_open(void)
 	return dev;
 }
 
+static inline uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * SEC_NS + ts.tv_nsec;
+}
+
 static inline void nap(unsigned int ms)
 {
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000l };
@@ -119,19 +128,26 @@ static inline void nap(unsigned int ms)
 		tries_left > 0; \
 	})
 
+/* All that a call of the library lists, to be freed, with room for what comes meanwhile. */
+#define listed(call, dev, items, count) \
+	do { \
+		uint32_t listed_room; \
+		*(count) = 0; \
+		must_ok(call(dev, NULL, count)); \
+		listed_room = *(count) += 80; \
+		*(items) = calloc(listed_room, sizeof(**(items))); \
+		must_ok(call(dev, *(items), count)); \
+		*(count) = *(count) < listed_room ? *(count) : listed_room; \
+	} while (0)
+
 static inline bool npu_find(struct accel_dev *dev, uint32_t id, struct accel_npu_info *out)
 {
-	uint32_t count = 0, i;
 	struct accel_npu_info *npus;
 	bool found = false;
+	uint32_t count, i;
 
-	must_ok(accel_npus(dev, NULL, &count));
-	count += 16;
-	npus = calloc(count, sizeof(*npus));
-	uint32_t room = count;
-
-	must_ok(accel_npus(dev, npus, &count));
-	for (i = 0; i < count && i < room; i++)
+	listed(accel_npus, dev, &npus, &count);
+	for (i = 0; i < count; i++)
 		if (npus[i].id == id) {
 			*out = npus[i];
 			found = true;
@@ -151,13 +167,10 @@ static inline uint64_t npu_free(struct accel_dev *dev, uint32_t id)
 static inline struct accel_npu_stats npu_stats(struct accel_dev *dev, uint32_t id)
 {
 	struct accel_npu_stats *stats, found = { .id = UINT32_MAX };
-	uint32_t count = 0, room, i;
+	uint32_t count, i;
 
-	must_ok(accel_stats(dev, NULL, &count));
-	room = count += 16;
-	stats = calloc(count, sizeof(*stats));
-	must_ok(accel_stats(dev, stats, &count));
-	for (i = 0; i < count && i < room; i++)
+	listed(accel_stats, dev, &stats, &count);
+	for (i = 0; i < count; i++)
 		if (stats[i].id == id)
 			found = stats[i];
 	free(stats);
@@ -180,6 +193,18 @@ static inline uint32_t npu_add(struct accel_dev *dev, uint64_t bytes, uint64_t l
 	uint32_t id;
 
 	npu_config(&config, bytes, latency_ns);
+	must_ok(accel_npu_add(dev, &config, &id));
+	return id;
+}
+
+/* One that claims a bandwidth, and takes as long as that says. */
+static inline uint32_t npu_add_rate(struct accel_dev *dev, uint64_t bytes, uint64_t bandwidth)
+{
+	struct accel_npu_config config;
+	uint32_t id;
+
+	npu_config(&config, bytes, 0);
+	config.bandwidth = bandwidth;
 	must_ok(accel_npu_add(dev, &config, &id));
 	return id;
 }
@@ -333,6 +358,16 @@ static inline bool all_bytes(const uint8_t *p, uint64_t size, uint8_t value)
 {
 	return !size || (p[0] == value && !memcmp(p, p + 1, size - 1));
 }
+
+/* How many are in a histogram, an array of buckets. */
+#define samples(buckets) \
+	({ \
+		uint64_t samples_sum = 0; \
+		unsigned int samples_i; \
+		for (samples_i = 0; samples_i < ARRAY_LEN(buckets); samples_i++) \
+			samples_sum += (buckets)[samples_i]; \
+		samples_sum; \
+	})
 
 static inline uint32_t rnd(uint64_t *state)
 {

@@ -1,55 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Conformance: what several processes share, and what is left of one that was killed. */
-#include "classes.h"
+#include "promises.h"
 
-#define PIECE MIB(1)
-#define SLOW_RATE MIB(16)
-#define PERCENT (SLOW_RATE / 10000 * 100)
-#define SEGS 192	/* pieces of what is worth 14 s of a slow NPU's promises */
-#define SOON (30 * SEC_NS)
 #define STREAMS 6
-
-FIXTURE(death)
-{
-	struct pool p;
-	uint32_t slow, fast;
-	struct accel_buffer *here, *there;
-	struct gate gate;
-};
-
-FIXTURE_SETUP(death)
-{
-	pool_setup(&self->p);
-	self->slow = npu_add_rate(self->p.dev, MIB(4), SLOW_RATE);
-	self->fast = npu_add_rate(self->p.dev, MIB(4), 64 * SLOW_RATE);
-	self->here = buffer_on(self->p.dev, self->slow, PIECE);
-	self->there = buffer_on(self->p.dev, self->fast, PIECE);
-	gate_shut(&self->gate, self->p.dev);
-}
-
-FIXTURE_TEARDOWN(death)
-{
-	uint32_t npus[] = { self->slow, self->fast };
-	bool rests;
-
-	gate_free(&self->gate);
-	rests = eventually(ports_rest(self->p.dev, npus, 2));
-	accel_buffer_close(self->here);
-	accel_buffer_close(self->there);
-	accel_npu_remove(self->p.dev, self->slow);
-	accel_npu_remove(self->p.dev, self->fast);
-	EXPECT_TRUE(pool_teardown(&self->p));
-	EXPECT_TRUE(rests)
-		TH_LOG("a port is not at rest");
-}
-
-static int reserve(struct accel_dev *dev, uint32_t npu, uint64_t rate, uint32_t src, uint32_t dst,
-		   struct accel_queue **queue)
-{
-	struct accel_queue_qos qos = { ACCEL_CLASS_LATENCY, 0, rate / 100, SEC_NS / 100, src, dst };
-
-	return accel_queue_create_qos(dev, npu, &qos, queue);
-}
 
 struct holder {
 	uint32_t slow, fast;
@@ -75,7 +28,7 @@ static int hold_promises(int sock, const void *arg)
 	return KSFT_FAIL;
 }
 
-TEST_F(death, promises_are_the_pools_and_die_with_their_owner)
+TEST_F(promise, promises_are_the_pools_and_die_with_their_owner)
 {
 	struct holder holder = { self->slow, self->fast };
 	struct child child = child_start(hold_promises, &holder);
@@ -142,7 +95,7 @@ static int stream(int sock, const void *arg)
 }
 
 /* Killed in the midst of windows, and waiting for them: the others go on. */
-TEST_F(death, windows_end_with_their_process)
+TEST_F(promise, windows_end_with_their_process)
 {
 	struct child children[STREAMS];
 	struct stream streams[STREAMS];

@@ -10,16 +10,7 @@
 
 #define SLOW_BANDWIDTH 20000000ull
 #define SLOW_BYTES MIB(8)
-#define SEC 1000000000ull
 #define POLICIES (DRM_NPOOL_POLICY_STRICT_WINDOWS + 1)
-
-static inline uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * SEC + ts.tv_nsec;
-}
 
 static inline int set_qos(int fd, uint32_t action, uint64_t client, uint64_t value)
 {
@@ -90,16 +81,6 @@ static inline struct drm_npool_class_stats class_stats(int fd, uint32_t npu, uin
 		;
 	must(i < count);
 	return stats[i];
-}
-
-static inline uint64_t sum(const __u64 *buckets)
-{
-	uint64_t all = 0;
-	int i;
-
-	for (i = 0; i < DRM_NPOOL_BUCKETS; i++)
-		all += buckets[i];
-	return all;
 }
 
 static inline int queue_try(int fd, struct drm_npool_queue_create create, uint32_t *queue)
@@ -224,7 +205,7 @@ static inline uint64_t ended_of(int fd, uint32_t queue, uint64_t count)
 static inline int submit_at_earliest(int fd, struct drm_npool_submit submit, uint32_t dst,
 				     uint32_t src, uint64_t size, uint32_t count)
 {
-	uint64_t margin = SEC / 100;
+	uint64_t margin = SEC_NS / 100;
 	int err, i;
 
 	for (i = 0; i < 12; i++, margin *= 2) {
@@ -238,13 +219,7 @@ static inline int submit_at_earliest(int fd, struct drm_npool_submit submit, uin
 
 static inline uint32_t npu_add_slow(struct accel_dev *dev)
 {
-	struct accel_npu_config config;
-	uint32_t npu;
-
-	npu_config(&config, SLOW_BYTES, 0);
-	config.bandwidth = SLOW_BANDWIDTH;
-	must_ok(accel_npu_add(dev, &config, &npu));
-	return npu;
+	return npu_add_rate(dev, SLOW_BYTES, SLOW_BANDWIDTH);
 }
 
 FIXTURE(qos)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What can be seen from outside: fdinfo in the DRM format, and tracepoints. */
 #include "npool.h"
-
-#define TRACING "/sys/kernel/tracing/"
+#include "tracing.h"
 
 FIXTURE(observe)
 {
@@ -95,44 +94,22 @@ TEST_F(observe, fdinfo_follows_the_buffers)
 	EXPECT_NE(fdinfo_number(self->fd, "drm-client-id"), UINT64_MAX);
 }
 
-static int echo(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
 TEST_F(observe, tracepoints)
 {
-	static char text[1 << 16];
 	char client[32];
 	struct drm_npool_client_info info;
 	struct drm_npool_query query = { .topic = DRM_NPOOL_TOPIC_CLIENT, .data = (uintptr_t)&info,
 					 .count = 1, .stride = sizeof(info) };
-	const char *submit, *start, *done;
-	ssize_t n, all = 0;
-	int trace;
+	const char *submit, *start, *done, *text;
 
-	if (access(TRACING "trace", F_OK))
-		system("mount -t tracefs tracefs " TRACING " 2>/dev/null");
-	if (access(TRACING "trace", F_OK))
+	if (!tracing_there())
 		SKIP(return, "this kernel has no tracefs");
-	ASSERT_EQ(0, echo(TRACING "trace", ""));
-	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "1"));
+	tracing_start();
 	ASSERT_EQ(0,
 		  move_bytes(self->fd, self->queue, self->bo.handle, 0, self->bo.handle, KIB(512),
 			     777));
-	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "0"));
+	text = tracing_end();
 	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &query));
-	trace = open(TRACING "trace", O_RDONLY);
-	ASSERT_LE(0, trace);
-	while ((n = read(trace, text + all, sizeof(text) - 1 - all)) > 0)
-		all += n;
-	close(trace);
 	submit = strstr(text, "npool_job_submit: ");
 	start = strstr(text, "npool_job_start: ");
 	done = strstr(text, "npool_job_done: ");

@@ -16,22 +16,23 @@ TEST_F(qos, values)
 		{ { .class_id = DRM_NPOOL_CLASSES }, -EINVAL },
 		{ { .class_id = DRM_NPOOL_CLASS_LATENCY }, -EINVAL },
 		{ { .class_id = DRM_NPOOL_CLASS_CONTROL, .budget = 1 }, -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .period_ns = SEC }, -EINVAL },
+		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .period_ns = SEC_NS }, -EINVAL },
 		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = 9999 },
 		  -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC + 1 },
+		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC_NS + 1 },
 		  -EINVAL },
 		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = (1ull << 32) + 1,
-		    .period_ns = SEC }, -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_BULK, .budget = 1, .period_ns = SEC }, -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_DEADLINE, .budget = 1, .period_ns = SEC },
+		    .period_ns = SEC_NS }, -EINVAL },
+		{ { .class_id = DRM_NPOOL_CLASS_BULK, .budget = 1, .period_ns = SEC_NS }, -EINVAL },
+		{ { .class_id = DRM_NPOOL_CLASS_DEADLINE, .budget = 1, .period_ns = SEC_NS },
 		  -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_SCRUB, .budget = 1, .period_ns = SEC }, -EINVAL },
+		{ { .class_id = DRM_NPOOL_CLASS_SCRUB, .budget = 1, .period_ns = SEC_NS },
+		  -EINVAL },
 		{ { .weight = DRM_NPOOL_MAX_WEIGHT + 1 }, -EINVAL },
 		{ { .flags = DRM_NPOOL_QUEUE_SRC, .src = self->slow }, -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC,
+		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC_NS,
 		    .src = 1 }, -EINVAL },
-		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC,
+		{ { .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 1, .period_ns = SEC_NS,
 		    .flags = both, .src = self->slow, .dst = 1u << 30 }, -ENOENT },
 		{ { .flags = 4 }, -EOPNOTSUPP },
 	};
@@ -60,7 +61,7 @@ TEST_F(qos, values)
 	EXPECT_EQ(-EINVAL, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &submit));
 	submit.class_id = DRM_NPOOL_CLASSES;
 	EXPECT_EQ(-EINVAL, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &submit));
-	submit.queue = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_CONTROL, 4096, SEC);
+	submit.queue = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_CONTROL, 4096, SEC_NS);
 	submit.class_id = DRM_NPOOL_CLASS_CONTROL;
 	EXPECT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &submit));
 	EXPECT_EQ(-EINVAL, set_qos(self->fd, DRM_NPOOL_QOS_POLICY, 0, POLICIES));
@@ -89,7 +90,7 @@ TEST_F(qos, ports_do_not_reserve_too_much)
 {
 	struct drm_npool_queue_create half = {
 		.npu = self->slow, .class_id = DRM_NPOOL_CLASS_LATENCY,
-		.budget = SLOW_BANDWIDTH / 200, .period_ns = SEC / 100,
+		.budget = SLOW_BANDWIDTH / 200, .period_ns = SEC_NS / 100,
 		.flags = DRM_NPOOL_QUEUE_SRC | DRM_NPOOL_QUEUE_DST, .src = self->slow,
 		.dst = self->slow,
 	}, any = half;
@@ -146,7 +147,7 @@ static int as_nobody(int sock, const void *arg)
 	const struct poor *poor = arg;
 	struct drm_npool_queue_create create = {
 		.npu = poor->npu, .class_id = DRM_NPOOL_CLASS_LATENCY, .budget = 10000,
-		.period_ns = SEC / 100,
+		.period_ns = SEC_NS / 100,
 	};
 	struct drm_npool_queue_create heavy = {
 		.npu = poor->npu, .weight = DRM_NPOOL_WEIGHT + 1,
@@ -205,7 +206,7 @@ TEST_F(qos, rights)
 TEST_F(qos, refusals_tell_why_and_when)
 {
 	const uint32_t copies = 120;	/* 240 MiB: 14.5 s of what can be promised */
-	struct drm_npool_submit submit = { .deadline_ns = now_ns() + SEC / 1000 };
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + SEC_NS / 1000 };
 	uint32_t fast = bo_new(self->fd, self->p.npu[0], MIB(4)).handle;
 	struct gate gate = gate_new(self->fd, self->p.dev);
 	struct drm_npool_submit before;
@@ -222,7 +223,7 @@ TEST_F(qos, refusals_tell_why_and_when)
 	submit.deadline_ns = 1;
 	EXPECT_EQ(-EBUSY, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), 1));
 	EXPECT_EQ(DRM_NPOOL_REASON_LATE, submit.reason);
-	submit.deadline_ns = now_ns() + 61 * SEC;
+	submit.deadline_ns = now_ns() + 61 * SEC_NS;
 	EXPECT_EQ(-EBUSY, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), 1));
 	EXPECT_EQ(DRM_NPOOL_REASON_FAR, submit.reason);
 	submit.deadline_ns = UINT64_MAX;
@@ -230,7 +231,7 @@ TEST_F(qos, refusals_tell_why_and_when)
 	EXPECT_NE(DRM_NPOOL_REASON_NONE, submit.reason);
 	EXPECT_EQ(5, 1 + class_stats(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE).refused);
 
-	submit.deadline_ns = now_ns() + 20 * SEC;
+	submit.deadline_ns = now_ns() + 20 * SEC_NS;
 	ASSERT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), copies));
 	EXPECT_EQ(DRM_NPOOL_REASON_NONE, submit.reason);
 	EXPECT_EQ(1, submit.seqno);
@@ -247,17 +248,17 @@ TEST_F(qos, refusals_tell_why_and_when)
 	EXPECT_EQ(DRM_NPOOL_REASON_SRC, submit.reason);
 	/* In its own queue it cannot be earlier, and must not come after what has none. */
 	submit.queue = a;
-	submit.deadline_ns -= SEC;
+	submit.deadline_ns -= SEC_NS;
 	EXPECT_EQ(-EBUSY, copy_times(self->fd, &submit, self->bo, self->bo, 4096, 1));
 	EXPECT_EQ(DRM_NPOOL_REASON_ORDER, submit.reason);
-	EXPECT_LE(submit.deadline_ns + SEC, submit.earliest_ns);
+	EXPECT_LE(submit.deadline_ns + SEC_NS, submit.earliest_ns);
 	EXPECT_EQ(0, submit_at_earliest(self->fd, submit, self->bo, self->bo, 4096, 1));
 	submit.flags = DRM_NPOOL_SUBMIT_CLASS;
 	submit.class_id = DRM_NPOOL_CLASS_BULK;
 	submit.deadline_ns = 0;
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, 4096, 1));
 	submit.class_id = DRM_NPOOL_CLASS_DEADLINE;
-	submit.deadline_ns = now_ns() + 50 * SEC;
+	submit.deadline_ns = now_ns() + 50 * SEC_NS;
 	EXPECT_EQ(-EBUSY, copy_times(self->fd, &submit, self->bo, self->bo, 4096, 1));
 	EXPECT_EQ(DRM_NPOOL_REASON_ORDER, submit.reason);
 	EXPECT_EQ(0, submit.earliest_ns);
@@ -269,14 +270,14 @@ TEST_F(qos, refusals_tell_why_and_when)
 	ASSERT_EQ(0, queue_end(self->fd, a));
 	EXPECT_EQ(0, port_info(self->fd, self->slow, 0).promised);
 	submit = before;
-	submit.deadline_ns = now_ns() + 20 * SEC;
+	submit.deadline_ns = now_ns() + 20 * SEC_NS;
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, fast, MIB(2), copies));
 	gate_end(self->fd, self->p.dev, &gate);
 }
 
 TEST_F(qos, earliest_is_admitted)
 {
-	struct drm_npool_submit submit = { .deadline_ns = now_ns() + SEC / 1000 };
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + SEC_NS / 1000 };
 	unsigned int i;
 
 	for (i = 0; i < 8; i++) {
@@ -299,7 +300,7 @@ TEST_F(qos, too_wide)
 				   .seg_count = 1, .seg_stride = sizeof(seg) };
 	struct drm_npool_submit submit = {
 		.ops = (uintptr_t)&op, .op_count = 1, .op_stride = sizeof(op),
-		.deadline_ns = now_ns() + 50 * SEC,
+		.deadline_ns = now_ns() + 50 * SEC_NS,
 	};
 	uint64_t promised = 0;
 
@@ -310,9 +311,9 @@ TEST_F(qos, too_wide)
 	/* Behind a job that takes long, so that what is promised can be seen. */
 	submit.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	must_ok(copy_times(self->fd, &(struct drm_npool_submit){
-			.queue = submit.queue, .deadline_ns = now_ns() + 50 * SEC,
+			.queue = submit.queue, .deadline_ns = now_ns() + 50 * SEC_NS,
 		}, self->bo, self->bo, MIB(2), 60));
-	submit.deadline_ns = now_ns() + 55 * SEC;
+	submit.deadline_ns = now_ns() + 55 * SEC_NS;
 	EXPECT_EQ(-EBUSY, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &submit));
 	EXPECT_EQ(DRM_NPOOL_REASON_WIDE, submit.reason);
 	EXPECT_EQ(0, submit.earliest_ns);
@@ -340,7 +341,7 @@ static int share_as_nobody(int sock, const void *arg)
 {
 	const struct poor *poor = arg;
 	uint32_t bo = bo_new(poor->fd, poor->npu, MIB(2)).handle;
-	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC };
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC_NS };
 
 	(void)sock;
 	must_ok(setgid(65534));
@@ -359,7 +360,7 @@ static int share_as_nobody(int sock, const void *arg)
 
 TEST_F(qos, one_file_has_half)
 {
-	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC };
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC_NS };
 	struct poor poor = { .fd = node_open(), .npu = self->slow };
 	struct child child;
 

@@ -4,8 +4,8 @@
  * death or a removal leaves behind.
  */
 #include "classes.h"
+#include "tracing.h"
 
-#define TRACING "/sys/kernel/tracing/"
 #define FLOOD 64		/* submits */
 
 /* --- whose turn it is -------------------------------------------------------------------- */
@@ -15,7 +15,8 @@ TEST_F(qos, latency_goes_before_a_flood)
 	uint32_t bulk = queue_new(self->fd, self->slow), latency, i;
 	uint64_t last = 0;
 
-	latency = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_LATENCY, KIB(64), SEC / 10);
+	latency = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_LATENCY, KIB(64),
+				 SEC_NS / 10);
 	for (i = 0; i < FLOOD; i++)
 		last = copy_later(self->fd, bulk, self->bo, KIB(512));
 	EXPECT_EQ(0, wait_for(self->fd, latency, copy_later(self->fd, latency, self->bo, KIB(16))));
@@ -32,7 +33,7 @@ TEST_F(qos, deadlines_go_by_deadline)
 	for (i = 0; i < 8; i++) {
 		queues[i] = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 		submit.queue = queues[i];
-		submit.deadline_ns = now_ns() + (50 - i * 5) * SEC;
+		submit.deadline_ns = now_ns() + (50 - i * 5) * SEC_NS;
 		ASSERT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(1), 1));
 	}
 	/* The first may be under way when the last comes; the others wait for it. */
@@ -49,7 +50,7 @@ TEST_F(qos, what_has_moved_is_promised_no_more)
 {
 	struct drm_npool_submit submit = {
 		.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0),
-		.deadline_ns = now_ns() + 50 * SEC,
+		.deadline_ns = now_ns() + 50 * SEC_NS,
 	};
 
 	ASSERT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(2), 60));
@@ -157,10 +158,10 @@ TEST_F(qos, class_statistics)
 	EXPECT_EQ(0, stats.refused);
 	EXPECT_EQ(3 * KIB(64) + 1, stats.bytes);
 	EXPECT_LE(2, stats.windows);
-	EXPECT_EQ(2, sum(stats.queue_ns));
-	EXPECT_EQ(2, sum(stats.service_ns));
+	EXPECT_EQ(2, samples(stats.queue_ns));
+	EXPECT_EQ(2, samples(stats.service_ns));
 	/* Beyond its budget it is bulk, but counts as what it is. */
-	latency = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_LATENCY, KIB(8), SEC);
+	latency = queue_reserved(self->fd, self->slow, DRM_NPOOL_CLASS_LATENCY, KIB(8), SEC_NS);
 	for (i = 0; i < 3; i++)
 		last = copy_later(self->fd, latency, self->bo, KIB(32));
 	ASSERT_EQ(0, wait_for(self->fd, latency, last));
@@ -173,50 +174,28 @@ TEST_F(qos, class_statistics)
 	EXPECT_EQ(0, class_stats(self->fd, self->slow, DRM_NPOOL_CLASS_CONTROL).jobs);
 	must_ok(queue_try(self->fd, (struct drm_npool_queue_create){
 			.npu = self->slow, .class_id = DRM_NPOOL_CLASS_CONTROL, .budget = KIB(64),
-			.period_ns = SEC, .flags = DRM_NPOOL_QUEUE_SRC, .src = self->p.npu[1],
+			.period_ns = SEC_NS, .flags = DRM_NPOOL_QUEUE_SRC, .src = self->p.npu[1],
 		}, &latency));
 	ASSERT_EQ(0, wait_for(self->fd, latency, copy_later(self->fd, latency, self->bo, 64)));
 	EXPECT_EQ(1, class_stats(self->fd, self->slow, DRM_NPOOL_CLASS_CONTROL).demoted);
 }
 
-static int echo(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
 TEST_F(qos, tracepoints)
 {
-	static char text[1 << 16];
 	struct drm_npool_submit submit = {
 		.queue = queue_new(self->fd, self->slow),
 		.flags = DRM_NPOOL_SUBMIT_CLASS | DRM_NPOOL_SUBMIT_ANYWAY,
 		.class_id = DRM_NPOOL_CLASS_DEADLINE, .deadline_ns = 77,
 	};
-	const char *refused, *window, *done;
-	ssize_t n, all = 0;
+	const char *refused, *window, *done, *text;
 	char mine[64];
-	int trace;
 
-	if (access(TRACING "trace", F_OK))
-		system("mount -t tracefs tracefs " TRACING " 2>/dev/null");
-	if (access(TRACING "trace", F_OK))
+	if (!tracing_there())
 		SKIP(return, "this kernel has no tracefs");
-	ASSERT_EQ(0, echo(TRACING "trace", ""));
-	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "1"));
+	tracing_start();
 	ASSERT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, 777, 1));
 	ASSERT_EQ(0, wait_for(self->fd, submit.queue, submit.seqno));
-	ASSERT_EQ(0, echo(TRACING "events/npool/enable", "0"));
-	trace = open(TRACING "trace", O_RDONLY);
-	ASSERT_LE(0, trace);
-	while ((n = read(trace, text + all, sizeof(text) - 1 - all)) > 0)
-		all += n;
-	close(trace);
+	text = tracing_end();
 	refused = strstr(text, "npool_refused: ");
 	window = strstr(text, "npool_window: ");
 	done = strstr(text, "npool_job_done: ");
@@ -251,12 +230,12 @@ static void *load_npu(void *arg)
 
 	for (i = 0; i < 3; i++)
 		queues[i] = queue_of(load->fd, load->npu, classes[i], 1 + rnd(&seed) % 1024);
-	queues[3] = queue_reserved(load->fd, load->npu, classes[3], KIB(64), SEC / 100);
+	queues[3] = queue_reserved(load->fd, load->npu, classes[3], KIB(64), SEC_NS / 100);
 	while (!__atomic_load_n(&load->stop, __ATOMIC_RELAXED)) {
 		for (i = 0; i < 4; i++) {
 			struct drm_npool_submit submit = {
 				.queue = queues[i], .flags = DRM_NPOOL_SUBMIT_ANYWAY,
-				.deadline_ns = rnd(&seed) % 2 ? now_ns() + rnd(&seed) % SEC : 0,
+				.deadline_ns = rnd(&seed) % 2 ? now_ns() + rnd(&seed) % SEC_NS : 0,
 			};
 			int err = copy_times(load->fd, &submit, bo, bo,
 					     1 + rnd(&seed) % KIB(64), 1 + rnd(&seed) % 4);
@@ -306,7 +285,7 @@ TEST_F(qos, policies_leave_nobody_out)
 
 	for (i = 0; i < 3; i++)
 		queues[i] = queue_of(self->fd, npu, i ? i + 2 : 0, 0);
-	queues[3] = queue_reserved(self->fd, npu, DRM_NPOOL_CLASS_LATENCY, 4096, SEC / 10);
+	queues[3] = queue_reserved(self->fd, npu, DRM_NPOOL_CLASS_LATENCY, 4096, SEC_NS / 10);
 	for (policy = 0; policy < POLICIES; policy++) {
 		ASSERT_EQ(0, set_qos(self->fd, DRM_NPOOL_QOS_POLICY, 0, policy));
 		EXPECT_EQ(policy, qos_info(self->fd).policy);
@@ -390,7 +369,7 @@ TEST_F(qos, many_queues_of_many_files)
  */
 TEST_F(qos, removal_with_all_of_it)
 {
-	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 50 * SEC };
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 50 * SEC_NS };
 	uint32_t npus[3], engines[3], queues[3], own[3], i, reserved, any;
 	uint64_t last[3];
 
@@ -407,10 +386,10 @@ TEST_F(qos, removal_with_all_of_it)
 			must_ok(copy_times(self->fd, &s, self->bo, own[i], MIB(1), 60));
 		}
 	}
-	reserved = queue_reserved(self->fd, self->p.npu[3], DRM_NPOOL_CLASS_LATENCY, 100, SEC);
+	reserved = queue_reserved(self->fd, self->p.npu[3], DRM_NPOOL_CLASS_LATENCY, 100, SEC_NS);
 	must_ok(queue_try(self->fd, (struct drm_npool_queue_create){
 			.npu = self->p.npu[3], .class_id = DRM_NPOOL_CLASS_CONTROL, .budget = 4096,
-			.period_ns = SEC, .flags = DRM_NPOOL_QUEUE_DST, .dst = self->slow,
+			.period_ns = SEC_NS, .flags = DRM_NPOOL_QUEUE_DST, .dst = self->slow,
 		}, &any));
 	submit.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, own[0], MIB(1), 64));
@@ -429,7 +408,7 @@ TEST_F(qos, removal_with_all_of_it)
 	EXPECT_EQ(0, port_info(self->fd, self->slow, 1).promised);
 	EXPECT_EQ(-ENODEV, queue_try(self->fd, (struct drm_npool_queue_create){
 			.npu = self->p.npu[3], .class_id = DRM_NPOOL_CLASS_CONTROL, .budget = 4096,
-			.period_ns = SEC, .flags = DRM_NPOOL_QUEUE_DST, .dst = self->slow,
+			.period_ns = SEC_NS, .flags = DRM_NPOOL_QUEUE_DST, .dst = self->slow,
 		}, NULL));
 	EXPECT_EQ(0, queue_end(self->fd, reserved));
 	EXPECT_EQ(0, queue_end(self->fd, any));

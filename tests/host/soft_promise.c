@@ -8,8 +8,6 @@
 #include "pool.h"
 #include "provider/soft_queue.h"
 
-#define SECOND 1000000000ull
-
 /* Submits to @queue wait until @slow is destroyed. */
 FIXTURE(promise)
 {
@@ -46,14 +44,6 @@ FIXTURE_TEARDOWN(promise)
 	accel_timeline_close(self->timeline);
 	accel_npu_remove(self->p.dev, self->slow_npu);
 	EXPECT_TRUE(pool_teardown(&self->p));
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * SECOND + ts.tv_nsec;
 }
 
 static struct accel_port_info port_of(struct accel_dev *dev, uint32_t npu, uint32_t side)
@@ -108,7 +98,7 @@ TEST_F(promise, is_kept_until_the_job_ends)
 	struct accel_dev *dev = self->p.dev;
 
 	ASSERT_EQ(0, submit_by(self->queue, self->dst, self->src, self->timeline, KIB(100),
-			       now_ns() + 30 * SECOND, 0, &admission));
+			       now_ns() + 30 * SEC_NS, 0, &admission));
 	EXPECT_EQ(ACCEL_REASON_NONE, admission.reason);
 	EXPECT_EQ(KIB(100), port_of(dev, self->p.npu[1], 0).promised);
 	EXPECT_EQ(KIB(100), port_of(dev, self->p.npu[2], 1).promised);
@@ -125,38 +115,26 @@ TEST_F(promise, is_kept_until_the_job_ends)
 TEST_F(promise, goes_with_its_queue)
 {
 	ASSERT_EQ(0, submit_by(self->queue, self->dst, self->src, self->timeline, KIB(100),
-			       now_ns() + 30 * SECOND, 0, NULL));
+			       now_ns() + 30 * SEC_NS, 0, NULL));
 	accel_queue_destroy(self->queue);
 	EXPECT_EQ(0, port_of(self->p.dev, self->p.npu[1], 0).promised);
 	EXPECT_EQ(0, port_of(self->p.dev, self->p.npu[2], 1).promised);
 	self->queue = queue_on(self->p.dev, self->p.npu[0]);
 }
 
-/* An NPU that claims little, so that a port is soon full. */
-static uint32_t small_npu(struct accel_dev *dev, uint64_t bandwidth)
-{
-	struct accel_npu_config config;
-	uint32_t id;
-
-	npu_config(&config, OWN_BYTES, 0);
-	config.bandwidth = bandwidth;
-	must_ok(accel_npu_add(dev, &config, &id));
-	return id;
-}
-
 TEST_F(promise, is_refused_beside_another)
 {
 	/* Some 19 s for a MiB. */
-	uint32_t npu = small_npu(self->p.dev, KIB(64));
+	uint32_t npu = npu_add_rate(self->p.dev, OWN_BYTES, KIB(64));
 	struct accel_buffer *dst = buffer_on(self->p.dev, npu, MIB(1));
 	struct accel_queue *other = queue_on(self->p.dev, self->p.npu[3]);
-	uint64_t deadline = now_ns() + 30 * SECOND;
+	uint64_t deadline = now_ns() + 30 * SEC_NS;
 	struct accel_admission admission;
 
 	EXPECT_EQ(-EBUSY, submit_by(self->queue, dst, self->src, self->timeline, MIB(1),
-				    now_ns() + 5 * SECOND, 0, &admission));
+				    now_ns() + 5 * SEC_NS, 0, &admission));
 	EXPECT_EQ(ACCEL_REASON_LATE, admission.reason);
-	EXPECT_LT(now_ns() + 5 * SECOND, admission.earliest_ns);
+	EXPECT_LT(now_ns() + 5 * SEC_NS, admission.earliest_ns);
 	EXPECT_EQ(0, submit_by(self->queue, dst, self->src, self->timeline, MIB(1), deadline, 0,
 			       &admission));
 	EXPECT_EQ(-EBUSY, submit_by(other, dst, self->src, self->timeline, MIB(1), deadline, 0,
@@ -173,7 +151,7 @@ TEST_F(promise, is_refused_beside_another)
 	accel_queue_destroy(other);
 	other = queue_on(self->p.dev, self->p.npu[3]);
 	EXPECT_EQ(0, submit_by(other, dst, self->src, self->timeline, MIB(1),
-			       admission.earliest_ns + 8 * SECOND, 0, &admission));
+			       admission.earliest_ns + 8 * SEC_NS, 0, &admission));
 	EXPECT_EQ(MIB(2), port_of(self->p.dev, npu, 1).promised);
 	accel_queue_destroy(other);
 	accel_queue_destroy(self->queue);
@@ -185,17 +163,17 @@ TEST_F(promise, is_refused_beside_another)
 /* A job that waits for somebody past its deadline holds nothing any more. */
 TEST_F(promise, lapses)
 {
-	uint32_t npu = small_npu(self->p.dev, MIB(1));
+	uint32_t npu = npu_add_rate(self->p.dev, OWN_BYTES, MIB(1));
 	struct accel_buffer *dst = buffer_on(self->p.dev, npu, MIB(1));
 	struct accel_queue *other = queue_on(self->p.dev, self->p.npu[3]);
-	uint64_t deadline = now_ns() + SECOND;
+	uint64_t deadline = now_ns() + SEC_NS;
 
 	ASSERT_EQ(0, submit_by(self->queue, dst, self->src, self->timeline, KIB(4), deadline, 0,
 			       NULL));
 	while (now_ns() <= deadline)
 		nap(10);
 	EXPECT_EQ(0, submit_by(other, dst, self->src, self->timeline, MIB(1),
-			       now_ns() + 50 * SECOND, 0, NULL));
+			       now_ns() + 50 * SEC_NS, 0, NULL));
 	EXPECT_EQ(MIB(1), port_of(self->p.dev, npu, 1).promised);
 	accel_queue_destroy(self->slow);
 	self->slow = NULL;
@@ -211,7 +189,7 @@ TEST_F(promise, lapses)
 
 TEST_F(promise, follows_the_queues_order)
 {
-	uint64_t late = now_ns() + 40 * SECOND, early = now_ns() + 20 * SECOND;
+	uint64_t late = now_ns() + 40 * SEC_NS, early = now_ns() + 20 * SEC_NS;
 	struct accel_admission admission;
 
 	ASSERT_EQ(0, submit_by(self->queue, self->dst, self->src, self->timeline, KIB(4), late, 0,
@@ -246,18 +224,18 @@ TEST_F(promise, covers_stripes)
 	where.npu_count = SOFT_JOB_PORTS;
 	must_ok(accel_buffer_create(self->p.dev, KIB(4) * where.npu_count, &where, &narrow));
 	EXPECT_EQ(-EBUSY, submit_by(self->queue, wide, NULL, self->timeline,
-				    KIB(4) * (SOFT_JOB_PORTS + 1), now_ns() + 30 * SECOND, 0,
+				    KIB(4) * (SOFT_JOB_PORTS + 1), now_ns() + 30 * SEC_NS, 0,
 				    &admission));
 	EXPECT_EQ(ACCEL_REASON_WIDE, admission.reason);
 	/* Only what is touched counts. */
 	EXPECT_EQ(0, submit_by(self->queue, wide, NULL, self->timeline, KIB(10),
-			       now_ns() + 30 * SECOND, 0, &admission));
+			       now_ns() + 30 * SEC_NS, 0, &admission));
 	EXPECT_EQ(KIB(4), port_of(self->p.dev, npus[0], 1).promised);
 	EXPECT_EQ(KIB(4), port_of(self->p.dev, npus[1], 1).promised);
 	EXPECT_EQ(KIB(2), port_of(self->p.dev, npus[2], 1).promised);
 	EXPECT_EQ(0, port_of(self->p.dev, npus[3], 1).promised);
 	EXPECT_EQ(0, submit_by(self->queue, narrow, NULL, self->timeline,
-			       KIB(4) * SOFT_JOB_PORTS, now_ns() + 30 * SECOND, 0, &admission));
+			       KIB(4) * SOFT_JOB_PORTS, now_ns() + 30 * SEC_NS, 0, &admission));
 	accel_queue_destroy(self->queue);
 	self->queue = queue_on(self->p.dev, self->p.npu[0]);
 	accel_buffer_close(wide);
@@ -282,7 +260,7 @@ TEST_F(promise, has_a_bounded_table)
 
 		while (n < SOFT_QUEUE_DEPTH &&
 		       !submit_by(queues[i], self->dst, self->src, self->timeline, 1,
-				  now_ns() + 50 * SECOND, 0, &admission))
+				  now_ns() + 50 * SEC_NS, 0, &admission))
 			n++;
 		count += n;
 	}
@@ -293,7 +271,7 @@ TEST_F(promise, has_a_bounded_table)
 	EXPECT_EQ(SOFT_PROMISES - SOFT_QUEUE_DEPTH,
 		  port_of(self->p.dev, self->p.npu[1], 0).promised);
 	EXPECT_EQ(0, submit_by(self->queue, self->dst, self->src, self->timeline, 1,
-			       now_ns() + 50 * SECOND, 0, &admission));
+			       now_ns() + 50 * SEC_NS, 0, &admission));
 	for (i = 1; i < ARRAY_LEN(queues); i++)
 		accel_queue_destroy(queues[i]);
 	EXPECT_EQ(1, port_of(self->p.dev, self->p.npu[1], 0).promised);
@@ -305,7 +283,7 @@ static int reserve(struct pool *p, uint64_t budget, uint32_t src, uint32_t dst,
 		   struct accel_queue **queue)
 {
 	struct accel_queue_qos qos = {
-		.class_id = ACCEL_CLASS_LATENCY, .budget = budget, .period_ns = SECOND / 1000,
+		.class_id = ACCEL_CLASS_LATENCY, .budget = budget, .period_ns = SEC_NS / 1000,
 		.src = src, .dst = dst,
 	};
 
@@ -376,7 +354,7 @@ TEST_F(reservation, of_any_holds_where_npus_join)
 	EXPECT_EQ(100000000, reserved(&self->p, npu, 0));
 	EXPECT_EQ(100000000, reserved(&self->p, npu, 1));
 	/* Not where it does not fit. */
-	small = small_npu(self->p.dev, MIB(1));
+	small = npu_add_rate(self->p.dev, OWN_BYTES, MIB(1));
 	EXPECT_EQ(0, reserved(&self->p, small, 0));
 	accel_npu_remove(self->p.dev, npu);
 	npu = npu_add(self->p.dev, KIB(64), 0);
