@@ -12,8 +12,6 @@
  */
 #include "qos.h"
 
-/* Virtual bytes: a byte at weight 1 counts this much. */
-#define SCALE 1024u
 /* What a flow is taken to move when it joins others of its group that wait. */
 #define JOIN_BYTES (QOS_MAX_WINDOW / 2)
 
@@ -112,7 +110,7 @@ static u64 hybrid_key(const struct qos_flow *flow)
 /* Virtual time that a flow spends on so many bytes. */
 static u64 spent(const struct qos_flow *flow, u64 bytes, u64 flows)
 {
-	return bytes * SCALE / flow->head.weight * flows;
+	return bytes * QOS_SCALE / flow->head.weight * flows;
 }
 
 /*
@@ -346,7 +344,7 @@ static void charge(struct qos_rq *rq, struct qos_flow *flow, u64 bytes)
 		flow->tag += spent(flow, bytes, flow->group->bulk);
 	}
 	if (flow->rank == QOS_RANK_BULK)
-		rq->owed -= bytes < rq->owed ? bytes : rq->owed;
+		rq->owed -= qos_least(bytes, rq->owed);
 	else if (flow->rank < QOS_RANK_BULK && bulk_waits(rq))
 		rq->owed = qos_owe(rq->owed, bytes);
 	if (flow->rank > QOS_RANK_LATENCY)

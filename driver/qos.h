@@ -5,7 +5,8 @@
  * simulator and tests. The caller gives memory, time and locks.
  *
  *   qos_rq       an engine's flows, in order; a flow is a queue (qos.c)
- *   qos_port     one direction of an NPU's link: bytes in flight, who waits (qos_port.c)
+ *   qos_port     one direction of an NPU's link: bytes in flight, who waits (qos_port.c),
+ *                and how fast it is (qos_meter.c)
  *   qos_visitor  an engine before the ports
  *   qos_demand   bytes promised at a port until a deadline (qos_demand.c)
  *
@@ -29,6 +30,7 @@
 #define QOS_NO_PORT	0xffffffffu
 #define QOS_WEIGHT	64u		/* of a queue that says nothing */
 #define QOS_MAX_WEIGHT	1024u
+#define QOS_SCALE	1024u		/* virtual bytes that a byte at weight 1 counts */
 #define QOS_MIN_PERIOD	10000ull	/* ns */
 #define QOS_MAX_PERIOD	1000000000ull
 #define QOS_MAX_BUDGET	0x100000000ull
@@ -306,23 +308,19 @@ struct qos_ports {
  * @node: in the trees of both, where it waits or flies
  * @port: read from, written to; QOS_NO_PORT for memory that is no NPU's
  * @rank: an &enum qos_rank
- * @lane: the flow's
+ * @weight: the flow's
  * @bytes: wanted
  * @index: in the visitor's asks
  * @waits: it is in the trees of those that wait
- * @weight: the flow's
- * @pad: zero
  */
 struct qos_ask {
 	struct qos_node node[2];
 	u32 port[2];
 	u32 rank;
-	u32 lane;
+	u32 weight;
 	u64 bytes;
 	u32 index;
 	u32 waits;
-	u32 weight;
-	u32 pad;
 };
 
 /**
@@ -497,17 +495,17 @@ void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand);
 void qos_reserve_restore(struct qos_ports *ports, u32 port, u64 rate, u64 burst);
 /** qos_demand_restore() - after qos_port_reset() */
 void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline);
-/** qos_port_rerate() - the port's bandwidth has changed */
-void qos_port_rerate(struct qos_port *port, u64 now);
-/** qos_bytes_in() - bytes that @rate moves in a time of at most QOS_HORIZON */
-u64 qos_bytes_in(u64 rate, u64 ns);
+
+static inline u64 qos_least(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
 
 /** qos_owe() - others moved so much; who cannot go for a while is not owed ever more */
 static inline u64 qos_owe(u64 owed, u64 bytes)
 {
-	owed += bytes * QOS_FLOOR / 1024;
 	/* A step more, so that no part of what is owed is lost on the way. */
-	return owed < QOS_FLOOR_MOST + QOS_FLOOR_STEP ? owed : QOS_FLOOR_MOST + QOS_FLOOR_STEP;
+	return qos_least(owed + bytes * QOS_FLOOR / 1024, QOS_FLOOR_MOST + QOS_FLOOR_STEP);
 }
 
 /** qos_nth_rank() - the order in which ranks go when bulk is owed so much of its floor */

@@ -12,9 +12,8 @@
  * bytes due in it and the least room left at any of its deadlines, so that a
  * question or a change costs its height.
  */
-#include "qos.h"
+#include "qos_meter.h"
 
-#define NS_PER_S	1000000000ull
 #define SHIFT		20u
 /* After this long, counting starts anew, so that it never overflows. */
 #define EPOCH_NS	0x40000000000ull
@@ -89,8 +88,8 @@ static void recount(struct qos_port *port, u64 epoch)
 	u64 rest = promisable(port);
 	struct qos_node *node;
 
-	rest -= rest < port->reserved ? rest : port->reserved;
-	port->rate = (rest << SHIFT) / NS_PER_S + 1;
+	rest -= qos_least(rest, port->reserved);
+	port->rate = (rest << SHIFT) / QOS_NS_PER_S + 1;
 	port->epoch = epoch;
 	for (node = qos_tree_first(&port->demand); node;
 	     node = qos_tree_next(&port->demand, node)) {
@@ -128,7 +127,7 @@ static u64 in_windows(const struct qos_port *port)
 {
 	u64 bytes = port->window / 2;
 
-	return bytes * NS_PER_S / (bytes * NS_PER_S / port->bandwidth + port->overhead + 1);
+	return bytes * QOS_NS_PER_S / (bytes * QOS_NS_PER_S / port->bandwidth + port->overhead + 1);
 }
 
 void qos_port_rerate(struct qos_port *port, u64 now)
@@ -144,7 +143,14 @@ void qos_port_rerate(struct qos_port *port, u64 now)
 
 u64 qos_rate(const struct qos_params *params)
 {
-	return params->period ? params->budget * NS_PER_S / params->period : 0;
+	return params->period ? params->budget * QOS_NS_PER_S / params->period : 0;
+}
+
+static void reserve(struct qos_port *port, u64 rate, u64 burst, u64 epoch)
+{
+	port->reserved += rate;
+	port->burst += burst;
+	recount(port, epoch);
 }
 
 u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now)
@@ -153,9 +159,7 @@ u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now
 	const struct qos_demand *root;
 
 	expire(port, now);
-	port->reserved += rate;
-	port->burst += burst;
-	recount(port, now);
+	reserve(port, rate, burst, now);
 	root = at(&port->demand, port->demand.root);
 	if (port->reserved <= promisable(port) && (!root || root->least >= used_up(port, now)))
 		return QOS_OK;
@@ -165,11 +169,7 @@ u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now
 
 void qos_unreserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now)
 {
-	struct qos_port *port = &ports->port[index];
-
-	port->reserved -= rate;
-	port->burst -= burst;
-	recount(port, now);
+	reserve(&ports->port[index], -rate, -burst, now);
 }
 
 /*
@@ -273,7 +273,7 @@ void qos_demand_moved(struct qos_ports *ports, struct qos_demand *demand, u64 by
 
 	if (!demand->held)
 		return;
-	bytes = bytes < demand->bytes ? bytes : demand->bytes;
+	bytes = qos_least(bytes, demand->bytes);
 	demand->bytes -= bytes;
 	port->promised -= bytes;
 	qos_tree_changed(&port->demand, &demand->node, sum_up);
@@ -292,11 +292,7 @@ void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand)
 
 void qos_reserve_restore(struct qos_ports *ports, u32 index, u64 rate, u64 burst)
 {
-	struct qos_port *port = &ports->port[index];
-
-	port->reserved += rate;
-	port->burst += burst;
-	recount(port, port->epoch);
+	reserve(&ports->port[index], rate, burst, ports->port[index].epoch);
 }
 
 void qos_demand_restore(struct qos_ports *ports, struct qos_demand *demand, u64 deadline)

@@ -11,130 +11,21 @@
  * engine turns round, for which time nobody else goes behind his back, and
  * leaves him sixteen parts of seventeen.
  *
- * All bytes in flight at a port stay within its window, which is what the
- * latency class has to wait for: long enough that the cost of a window is
- * small beside its bytes, and else as short as the slack asks.
+ * All bytes in flight at a port stay within its window: see qos_meter.c.
  */
-#include "qos.h"
+#include "qos_meter.h"
 
-#define SCALE		1024u	/* as in qos.c */
-#define NS_PER_S	1000000000ull
-#define PAGE		4096ull
 /* Windows that a flow may be behind its port's clock and still catch up. */
-#define LAG		4u
-/* Windows that the meter remembers, and that pass between fits. */
-#define METER_DEPTH	128u
-#define METER_STEP	16u
-#define METER_MAX_NS	0x4000000ull
-/* A window that took this many times longer than expected was interrupted. */
-#define METER_OUTLIER	3u
-/* Of so many windows one is of another size: smaller, for nobody is to wait longer for that. */
-#define METER_PROBE	8u
-/* Overheads that a window is to be worth. */
-#define WORTH		8u
-
-static u64 least(u64 a, u64 b)
-{
-	return a < b ? a : b;
-}
-
-u64 qos_bytes_in(u64 rate, u64 ns)
-{
-	/* Both fit: rates are below 2^42, times below 2^36. */
-	return rate / 1000 * (ns / 1000) / 1000 + rate / 1000 * (ns % 1000) / 1000000;
-}
-
-static u64 ns_for(u64 rate, u64 kib)
-{
-	return kib * (1024 * NS_PER_S) / rate;
-}
-
-static void size_window(struct qos_port *port)
-{
-	u64 window = qos_bytes_in(port->bandwidth, port->slack / 2);
-	u64 worth = qos_bytes_in(port->bandwidth, WORTH * port->overhead);
-
-	window = window > worth ? window : worth;
-	window = least(window, QOS_MAX_WINDOW);
-	port->window = (window > QOS_MIN_WINDOW ? window : QOS_MIN_WINDOW) & ~(PAGE - 1);
-}
-
-/* All windows are of a size: bytes and what is beside them changed alike. */
-static void rescale(struct qos_port *port)
-{
-	const struct qos_meter *m = &port->meter;
-	u64 expected = m->n * port->overhead + ns_for(port->bandwidth, m->x);
-	u64 ratio = least(expected * SCALE / m->y + 1, 1u << 20);
-
-	port->bandwidth = least(port->bandwidth * ratio / SCALE, QOS_MAX_RATE);
-	port->overhead = port->overhead * SCALE / ratio;
-}
-
-/*
- * The least squares line through the windows' times over their sizes. Where
- * engines share CPUs the times are noisy: no line is believed that has bytes
- * move slower than they did, or more than twice as fast.
- */
-static void fit(struct qos_port *port, u64 now)
-{
-	const struct qos_meter *m = &port->meter;
-	u64 spread = m->n * m->xx - m->x * m->x, rate = QOS_MAX_RATE, bare;
-	u64 mean = least(m->x * (1024 * NS_PER_S) / m->y, QOS_MAX_RATE / 2);
-
-	if (spread > m->n * m->xx / 64) {
-		if (m->n * m->xy > m->x * m->y)
-			/* KiB a ns, times 2^20. */
-			rate = (spread << 20) / (m->n * m->xy - m->x * m->y) * 976562;
-		port->bandwidth = least(rate > mean ? rate : mean, 2 * mean);
-		port->bandwidth += !port->bandwidth;
-		bare = ns_for(port->bandwidth, m->x);
-		port->overhead = m->y > bare ? (m->y - bare) / m->n : 0;
-	} else {
-		rescale(port);
-		port->bandwidth += !port->bandwidth;
-	}
-	size_window(port);
-	qos_port_rerate(port, now);
-}
-
-static void measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
-{
-	struct qos_meter *m = &port->meter;
-	u64 x = (bytes + 512) / 1024, y, expected;
-
-	x += !x;
-	port->last = now;
-	y = qos_before(since, now) ? now - since : 1;
-	expected = port->overhead + ns_for(port->bandwidth, x);
-	if (m->n)
-		y = least(y, METER_OUTLIER * expected + 1);
-	y = least(y, METER_MAX_NS);
-	if (m->n == METER_DEPTH) {
-		m->n /= 2;
-		m->x /= 2;
-		m->y /= 2;
-		m->xx /= 2;
-		m->xy /= 2;
-	}
-	m->n++;
-	m->x += x;
-	m->y += y;
-	m->xx += x * x;
-	m->xy += x * y;
-	if (++m->fresh < METER_STEP)
-		return;
-	m->fresh = 0;
-	fit(port, now);
-}
+#define LAG	4u
 
 void qos_port_init(struct qos_port *port, u64 bandwidth, u64 slack, u32 policy)
 {
 	*port = (struct qos_port){
-		.bandwidth = bandwidth ? least(bandwidth, QOS_MAX_RATE) : QOS_GUESS,
+		.bandwidth = bandwidth ? qos_least(bandwidth, QOS_MAX_RATE) : QOS_GUESS,
 		.slack = slack,
 		.policy = policy,
 	};
-	size_window(port);
+	qos_port_size(port);
 	qos_port_rerate(port, 0);
 }
 
@@ -142,7 +33,7 @@ void qos_port_tune(struct qos_port *port, u64 slack, u32 policy)
 {
 	port->slack = slack;
 	port->policy = policy;
-	size_window(port);
+	qos_port_size(port);
 }
 
 static struct qos_port *port_of(const struct qos_ports *ports, const struct qos_ask *ask, u32 side)
@@ -223,13 +114,13 @@ static bool behind(const struct qos_ports *ports, const struct qos_port *port,
 
 	/* Who shares is behind only once he has had a window more. */
 	if (lead->rank >= QOS_RANK_BULK)
-		key += lead->bytes * SCALE / lead->weight;
+		key += lead->bytes * QOS_SCALE / lead->weight;
 	return later(ports, port, ask, lead->rank, key);
 }
 
 static u64 beside(const struct qos_ask *lead)
 {
-	return (lead->bytes / QOS_BESIDE & ~(PAGE - 1)) + PAGE;
+	return (lead->bytes / QOS_BESIDE & ~(QOS_PAGE - 1)) + QOS_PAGE;
 }
 
 static bool fits(const struct qos_ports *ports, const struct qos_port *port,
@@ -246,7 +137,7 @@ static bool fits(const struct qos_ports *ports, const struct qos_port *port,
 	if (lead && behind(ports, port, ask, lead)) {
 		if (port->inflight != lead->bytes)
 			return false;
-		bytes = least(bytes, beside(lead));
+		bytes = qos_least(bytes, beside(lead));
 	}
 	return port->inflight + bytes <= port->window;
 }
@@ -354,7 +245,7 @@ static void charge(struct qos_port *port, const struct qos_ask *ask, u32 side)
 		if (qos_before(port->clock, ask->node[side].key))
 			port->clock = ask->node[side].key;
 		if (ask->rank == QOS_RANK_BULK)
-			port->owed -= least(ask->bytes, port->owed);
+			port->owed -= qos_least(ask->bytes, port->owed);
 	} else if (bulk_wants(port)) {
 		port->owed = qos_owe(port->owed, ask->bytes);
 	}
@@ -371,7 +262,7 @@ static void grant(struct qos_ports *ports, struct qos_ask *ask)
 		struct qos_ask *lead = port ? leader(ports, port) : NULL;
 
 		if (lead && behind(ports, port, ask, lead))
-			ask->bytes = least(ask->bytes, beside(lead));
+			ask->bytes = qos_least(ask->bytes, beside(lead));
 	}
 	for (side = 0; side < 2; side++) {
 		struct qos_port *port = port_of(ports, ask, side);
@@ -416,13 +307,13 @@ static struct qos_ask *granted(struct qos_visitor *visitor)
 
 const struct qos_ask *qos_granted(const struct qos_visitor *visitor)
 {
-	return visitor->granted ? &visitor->asks[visitor->granted - 1] : NULL;
+	return granted((struct qos_visitor *)visitor);
 }
 
 static u64 key(const struct qos_port *port, const struct qos_flow *flow, u32 index, u32 side)
 {
 	const struct qos_share *share = &flow->group->share[side];
-	u64 back = LAG * port->window * SCALE / flow->head.weight;
+	u64 back = LAG * port->window * QOS_SCALE / flow->head.weight;
 
 	if (port->policy != QOS_HYBRID || flow->rank < QOS_RANK_BULK)
 		return flow->node.key;
@@ -430,14 +321,6 @@ static u64 key(const struct qos_port *port, const struct qos_flow *flow, u32 ind
 	if (share->port != index)
 		return port->clock + share->step;
 	return qos_before(share->tag, port->clock - back) ? port->clock - back : share->tag;
-}
-
-/* Most bytes of the next window. */
-static u64 most(const struct qos_port *port, u32 rank)
-{
-	if (rank < QOS_RANK_BULK || (port->meter.fresh + 1) % METER_PROBE)
-		return port->window / 2;
-	return port->window > QOS_MIN_WINDOW ? port->window / 8 : port->window;
 }
 
 bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct qos_rq *rq,
@@ -450,9 +333,8 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 	if (visitor->granted || visitor->count == QOS_ASKS)
 		return false;
 	*ask = (struct qos_ask){
-		.port = { out, in }, .lane = flow->head.lane,
-		.rank = lender ? lender->rank : flow->rank,
-		.bytes = least(least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
+		.port = { out, in }, .rank = lender ? lender->rank : flow->rank,
+		.bytes = qos_least(qos_least(bytes, qos_flow_limit(rq, flow)), QOS_MAX_WINDOW / 2),
 		.index = visitor->count++, .weight = flow->head.weight,
 	};
 	for (side = 0; side < 2; side++) {
@@ -460,7 +342,7 @@ bool qos_ask(struct qos_ports *ports, struct qos_visitor *visitor, const struct 
 
 		if (!port)
 			continue;
-		ask->bytes = least(ask->bytes, most(port, ask->rank));
+		ask->bytes = qos_least(ask->bytes, qos_port_most(port, ask->rank));
 		/* Who was first here may have kept its other port free. */
 		if (first(ports, port))
 			mark(ports, port_of(ports, first(ports, port), !side));
@@ -487,7 +369,7 @@ void qos_begin(struct qos_visitor *visitor, u64 now)
 
 static void place(struct qos_flow *flow, const struct qos_ask *ask, u32 side, u64 bytes)
 {
-	u64 step = bytes * SCALE / flow->head.weight;
+	u64 step = bytes * QOS_SCALE / flow->head.weight;
 
 	flow->group->share[side] = (struct qos_share){
 		.port = ask->port[side], .tag = ask->node[side].key + step, .step = step,
@@ -538,7 +420,7 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 			continue;
 		land(ports, port, ask, side);
 		if (bytes)
-			measure(port, bytes, since, now);
+			qos_port_measure(port, bytes, since, now);
 		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)
 			place(flow, ask, side, bytes);
 		mark(ports, port);
