@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the ranks of a group share.
+ *
+ * Each rank has a buffer on its NPU, the same shape at all: per lane a cursor,
+ * a slot for every peer, room for rows, room for what comes back. A word of slot
+ * s of rank r's buffer is stored by rank s and nobody else, the cursor by all.
+ * Flags carry epoch, generation and round, so none is ever cleared: a flag of
+ * another time simply is not the one waited for.
+ *
+ * Beside it a group has a board, in ordinary shared memory as futexes need it:
+ * who is a member, who sleeps. Nothing on it is needed for the data to be right.
+ *
+ * All of it is read once, then checked: a peer may be broken or hostile.
+ */
+#ifndef EP_LAYOUT_H
+#define EP_LAYOUT_H
+
+#include <accel/ep.h>
+
+#define EP_LINE		64u
+#define EP_MAGIC	0x70656c6f6f706eull
+#define EP_ABI		1u
+#define EP_ALL_K	(ACCEL_EP_MAX_TOP_K + ACCEL_EP_MAX_SHARED)
+#define EP_WORDS	(ACCEL_EP_MAX_RANKS / 64)	/* of a set of ranks */
+
+/* One time in the life of a lane: never 0, never the same twice. */
+static inline uint64_t ep_flag(uint64_t epoch, uint32_t generation, uint32_t round)
+{
+	return epoch << 48 | (uint64_t)generation << 16 | (round + 1);
+}
+
+/* What rank s tells rank r about a lane; each line is written by stores of s alone. */
+struct ep_slot {
+	/* Dispatch: @sent rows lie at @first of r's room. The flag is stored last. */
+	_Alignas(EP_LINE) uint64_t flag;
+	uint32_t first;
+	uint32_t sent;		/* in this round */
+	uint32_t rows;		/* in all rounds */
+	uint32_t tokens;	/* of s in this call */
+	uint64_t table;		/* version that s used */
+	uint32_t joining;	/* as s saw it */
+	/* Combine: all rows of this round for r are there. */
+	_Alignas(EP_LINE) uint64_t back;
+	/* s has taken the rows of this round out: r may send it the next (dispatch). */
+	_Alignas(EP_LINE) uint64_t room;
+	/* s has added up this round: r may send it the next (combine). */
+	uint64_t added;
+	/* s needs nothing any more of what this generation's dispatch sent it. */
+	uint64_t closed;
+};
+
+/*
+ * A row: its elements, padded to a line, and this after it. Entries are in the
+ * order of k.
+ */
+struct ep_entry {
+	uint16_t slot;
+	uint16_t k;
+};
+
+struct ep_meta {
+	float scale;
+	uint16_t token;
+	uint16_t entries;	/* 1 to EP_ALL_K */
+	struct ep_entry entry[EP_ALL_K];
+};
+
+/* Where things lie in a rank's buffer, the same at all ranks; offsets of bytes. */
+struct ep_shape {
+	struct accel_ep_config config;	/* defaults resolved */
+	uint32_t all_k;			/* top_k + shared */
+	uint32_t room;			/* rows of a lane */
+	uint32_t element;		/* bytes of one in dispatch */
+	uint32_t back_element;		/* in combine */
+	uint64_t payload;		/* bytes of a row's elements, padded */
+	uint64_t row;			/* bytes of a row with what comes after it */
+	uint64_t back_row;		/* bytes of a row on its way back */
+	uint64_t slot_bytes;		/* struct ep_slot and uint32_t counts[slots], padded */
+	uint64_t lane[ACCEL_EP_LANES];	/* of a lane's cursor, which has a line of its own */
+	uint64_t slots;			/* of slot 0, from the lane's start; so are the next two */
+	uint64_t rows;
+	uint64_t backs;			/* row of token t and k: (t % chunk_tokens) * all_k + k */
+	uint64_t bytes;			/* of the whole buffer */
+};
+
+/* -EINVAL for a configuration beyond the limits. */
+int ep_shape(const struct accel_ep_config *config, struct ep_shape *shape);
+
+#endif
