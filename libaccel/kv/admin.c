@@ -177,6 +177,44 @@ static void format(struct accel_kv *kv)
 	kv->head->shape = kv->shape;
 }
 
+/* What the namespace in the buffer says of itself, which somebody else may have written. */
+static int take_shape(struct accel_kv *kv)
+{
+	if (kv->map_bytes < KV_PAGE)
+		return -EPROTO;
+	memcpy(&kv->shape, kv->map, sizeof(kv->shape));
+	return shape_good(&kv->shape, kv->map_bytes) ? 0 : -EPROTO;
+}
+
+/* Joins the namespace in the handle's buffer, a new one with its shape. Undoes the handle if not. */
+static int start(struct accel_kv *kv, bool new, struct accel_kv **out)
+{
+	int err;
+
+	err = map(kv);
+	if (err)
+		goto close_buffer;
+	if (!new)
+		err = take_shape(kv);
+	if (err)
+		goto unmap;
+	place(kv);
+	if (new)
+		format(kv);
+	err = session_start(kv);
+	if (err)
+		goto unmap;
+	*out = kv;
+	return 0;
+
+unmap:
+	accel_buffer_unmap(kv->dev, kv->map, kv->map_bytes);
+close_buffer:
+	accel_buffer_close(kv->buffer);
+	handle_free(kv);
+	return err;
+}
+
 int accel_kv_create(struct accel_dev *dev, const struct accel_kv_config *config,
 		    const struct accel_where *where, struct accel_kv **out)
 {
@@ -196,26 +234,11 @@ int accel_kv_create(struct accel_dev *dev, const struct accel_kv_config *config,
 	plan(config, &kv->shape);
 	bytes = (kv->shape.end + pool.min_alloc - 1) / pool.min_alloc * pool.min_alloc;
 	err = accel_buffer_create(dev, bytes, where, &kv->buffer);
-	if (err)
-		goto free_handle;
-	err = map(kv);
-	if (err)
-		goto close_buffer;
-	place(kv);
-	format(kv);
-	err = session_start(kv);
-	if (err)
-		goto unmap;
-	*out = kv;
-	return 0;
-
-unmap:
-	accel_buffer_unmap(dev, kv->map, kv->map_bytes);
-close_buffer:
-	accel_buffer_close(kv->buffer);
-free_handle:
-	handle_free(kv);
-	return err;
+	if (err) {
+		handle_free(kv);
+		return err;
+	}
+	return start(kv, true, out);
 }
 
 int accel_kv_open(struct accel_dev *dev, int fd, struct accel_kv **out)
@@ -229,31 +252,11 @@ int accel_kv_open(struct accel_dev *dev, int fd, struct accel_kv **out)
 	if (!kv)
 		return -ENOMEM;
 	err = accel_buffer_import(dev, fd, &kv->buffer);
-	if (err)
-		goto free_handle;
-	err = map(kv);
-	if (err)
-		goto close_buffer;
-	err = -EPROTO;
-	if (kv->map_bytes < KV_PAGE)
-		goto unmap;
-	memcpy(&kv->shape, kv->map, sizeof(kv->shape));
-	if (!shape_good(&kv->shape, kv->map_bytes))
-		goto unmap;
-	place(kv);
-	err = session_start(kv);
-	if (err)
-		goto unmap;
-	*out = kv;
-	return 0;
-
-unmap:
-	accel_buffer_unmap(dev, kv->map, kv->map_bytes);
-close_buffer:
-	accel_buffer_close(kv->buffer);
-free_handle:
-	handle_free(kv);
-	return err;
+	if (err) {
+		handle_free(kv);
+		return err;
+	}
+	return start(kv, false, out);
 }
 
 int accel_kv_export(struct accel_kv *kv, int *fd)
