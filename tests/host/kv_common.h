@@ -128,4 +128,24 @@ static inline struct accel_kv_audit kv_sound(struct accel_kv *kv)
 	return audit;
 }
 
+/* A namespace that is to be sound at the end. */
+#define KV_FIXTURE(name, block_bytes, capacity) \
+	FIXTURE(name) \
+	{ \
+		struct accel_dev *dev; \
+		struct accel_kv *kv; \
+	}; \
+	FIXTURE_SETUP(name) \
+	{ \
+		self->dev = dev_open(); \
+		self->kv = kv_make(self->dev, block_bytes, capacity, ACCEL_KV_CHECKSUM, \
+				   LONG_LEASE_NS); \
+	} \
+	FIXTURE_TEARDOWN(name) \
+	{ \
+		kv_sound(self->kv); \
+		accel_kv_close(self->kv); \
+		accel_close(self->dev); \
+	}
+
 #endif

@@ -8,23 +8,7 @@
 #define SHORT_NS 20000000ull
 #define CAPACITY 8
 
-FIXTURE(kv) {
-	struct accel_dev *dev;
-	struct accel_kv *kv;
-};
-
-FIXTURE_SETUP(kv)
-{
-	self->dev = dev_open();
-	self->kv = kv_make(self->dev, BLOCK, CAPACITY, ACCEL_KV_CHECKSUM, LONG_LEASE_NS);
-}
-
-FIXTURE_TEARDOWN(kv)
-{
-	kv_sound(self->kv);
-	accel_kv_close(self->kv);
-	accel_close(self->dev);
-}
+KV_FIXTURE(kv, BLOCK, CAPACITY)
 
 TEST_F(kv, pins_hold_off_eviction)
 {
