@@ -356,6 +356,77 @@ TEST_F(arrays, submit_syncs)
 	}
 }
 
+/* Items of a caller who knows longer ones than the kernel does. */
+struct wide_op {
+	struct drm_npool_op op;
+	uint64_t more;
+};
+
+struct wide_seg {
+	struct drm_npool_seg seg;
+	uint64_t more[2];
+};
+
+struct wide_sync {
+	struct drm_npool_sync sync;
+	uint32_t more[3];
+};
+
+TEST_F(arrays, items_lie_a_stride_apart)
+{
+	struct wide_seg segs[4] = { 0 };
+	struct wide_sync syncs[] = {
+		{ .sync = { .handle = self->sync, .point = 1 } },
+		{ .sync = { .handle = sync_new(self->fd), .point = 2 } },
+	};
+	struct wide_op ops[2] = { 0 };
+	struct drm_npool_submit s = {
+		.queue = self->queue, .ops = (uintptr_t)ops, .op_count = 2,
+		.op_stride = sizeof(ops[0]), .signals = (uintptr_t)syncs, .signal_count = 2,
+		.sync_stride = sizeof(syncs[0]),
+	};
+	struct drm_npool_bo_create bo = bo_new(self->fd, self->p.npu[1], KIB(4));
+	uint8_t *m = bo_map(self->fd, &bo);
+	unsigned int i;
+
+	for (i = 0; i < 4; i++)
+		segs[i].seg = (struct drm_npool_seg){ i * 16, 0, 8 };
+	for (i = 0; i < 2; i++)
+		ops[i].op = (struct drm_npool_op){
+			.type = DRM_NPOOL_OP_FILL, .dst = bo.handle,
+			.pattern = (i + 1) * 0x0101010101010101ull,
+			.segs = (uintptr_t)(segs + 2 * i), .seg_count = 2,
+			.seg_stride = sizeof(segs[0]),
+		};
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
+	/* Both points are there to be waited for. */
+	s.waits = s.signals;
+	s.wait_count = 2;
+	s.signal_count = 0;
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_SUBMIT, &s));
+	ASSERT_EQ(0, wait_for(self->fd, self->queue, s.seqno));
+	for (i = 0; i < 64; i += 8)
+		EXPECT_TRUE(all_bytes(m + i, 8, i % 16 ? 0 : 1 + i / 32))
+			TH_LOG("at %u", i);
+	munmap(m, KIB(4));
+}
+
+TEST_F(arrays, answers_lie_a_stride_apart)
+{
+	uint32_t stride = sizeof(struct drm_npool_npu_info) + 24, i, found = 0;
+	struct drm_npool_query q = { .topic = DRM_NPOOL_TOPIC_NPUS, .data = (uintptr_t)self->page,
+				     .count = 4096 / stride, .stride = stride };
+
+	ASSERT_EQ(0, call(self->fd, DRM_IOCTL_NPOOL_QUERY, &q));
+	for (i = 0; i < q.count && i < 4096 / stride; i++) {
+		struct drm_npool_npu_info *info = (void *)(self->page + i * stride);
+
+		found += info->id == self->p.npu[found % OWN_NPUS];
+		EXPECT_TRUE(all_bytes((uint8_t *)(info + 1), 24, 0));
+	}
+	EXPECT_EQ(OWN_NPUS, found);
+}
+
 TEST_F(arrays, wait_and_ctl_values)
 {
 	struct drm_npool_wait wait = { .queue = self->queue, .seqno = 1 }, was = wait;
