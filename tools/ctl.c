@@ -75,15 +75,15 @@ int ctl_open(const char *uri, struct accel_dev **dev)
 	return CTL_OK;
 }
 
-int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *count)
+int ctl_list(struct accel_dev *dev, ctl_get *get, size_t size, void **items, uint32_t *count)
 {
-	struct accel_npu_info *array = NULL;
-	uint32_t room = 0, there = 0;
+	uint32_t room, there = 0;
+	void *array = NULL;
 	int err;
 
 	/* The list can grow between the calls. */
 	do {
-		void *more = realloc(array, (there + 1) * sizeof(*array));
+		void *more = realloc(array, (there + 1) * size);
 
 		if (!more) {
 			err = -ENOMEM;
@@ -92,15 +92,32 @@ int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *coun
 		array = more;
 		room = there + 1;
 		there = room;
-		err = accel_npus(dev, array, &there);
+		err = get(dev, array, &there);
 	} while (!err && there > room);
 	if (err) {
 		free(array);
+		return err;
+	}
+	*items = array;
+	*count = there;
+	return 0;
+}
+
+static int get_npus(struct accel_dev *dev, void *items, uint32_t *count)
+{
+	return accel_npus(dev, items, count);
+}
+
+int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *count)
+{
+	void *items;
+	int err = ctl_list(dev, get_npus, sizeof(**npus), &items, count);
+
+	if (err) {
 		ctl_error("pool %s: listing its NPUs: %s", accel_uri(dev), strerror(-err));
 		return ctl_status(err);
 	}
-	*npus = array;
-	*count = there;
+	*npus = items;
 	return CTL_OK;
 }
 

@@ -44,6 +44,12 @@ int ctl_status(int err);
 /** ctl_open() - open a pool or say why not; NULL takes the default and says which it is */
 int ctl_open(const char *uri, struct accel_dev **dev);
 
+/** typedef ctl_get - lists up to *@count items, and tells in it how many there are */
+typedef int ctl_get(struct accel_dev *dev, void *items, uint32_t *count);
+
+/** ctl_list() - all items of @size bytes that @get lists, the caller's to free(); 0 or -errno */
+int ctl_list(struct accel_dev *dev, ctl_get *get, size_t size, void **items, uint32_t *count);
+
 /** ctl_npus() - all members, the caller's to free() */
 int ctl_npus(struct accel_dev *dev, struct accel_npu_info **npus, uint32_t *count);
 

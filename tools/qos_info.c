@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* What the commands that show the arbiter's work share. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
@@ -55,35 +53,14 @@ static int get_classes(struct accel_dev *dev, void *array, uint32_t *count)
 	return accel_class_stats(dev, array, count);
 }
 
-static int get_list(const char *command, struct accel_dev *dev,
-		    int (*get)(struct accel_dev *, void *, uint32_t *), size_t size, void **list,
-		    uint32_t *count)
+static int get_list(const char *command, struct accel_dev *dev, ctl_get *get, size_t size,
+		    void **list, uint32_t *count)
 {
-	uint32_t room, there = 0;
-	void *array = NULL;
-	int err;
+	int err = ctl_list(dev, get, size, list, count);
 
-	/* The list can grow between the calls. */
-	do {
-		void *more = realloc(array, (there + 1) * size);
-
-		if (!more) {
-			err = -ENOMEM;
-			break;
-		}
-		array = more;
-		room = there + 1;
-		there = room;
-		err = get(dev, array, &there);
-	} while (!err && there > room);
-	if (err) {
-		free(array);
+	if (err)
 		ctl_error("%s: pool %s: %s", command, accel_uri(dev), strerror(-err));
-		return ctl_status(err);
-	}
-	*list = array;
-	*count = there;
-	return CTL_OK;
+	return ctl_status(err);
 }
 
 int qos_ports(const char *command, struct accel_dev *dev, struct accel_port_info **ports,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* accelctl stat: what the copy engines of a pool did, once or again and again. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,93 +33,69 @@ static const struct opts opts = {
 	table, ARRAY_SIZE(table), 0, 0,
 };
 
-static int get_stats(struct accel_dev *dev, struct accel_npu_stats **stats, uint32_t *count)
-{
-	struct accel_npu_stats *array;
-	uint32_t room = 0, there;
-	int err;
+/* What is shown: a list from the library, as a table or as JSON. */
+struct view {
+	ctl_get *get;
+	size_t size;
+	void (*print_head)(void);
+	void (*print)(const void *item);
+	void (*add)(struct json_object *object, const void *item);
+};
 
-	err = accel_stats(dev, NULL, &room);
-	if (err)
-		return err;
-	/* Some more, for NPUs that join meanwhile; later ones are seen next time. */
-	room += 8;
-	array = calloc(room, sizeof(*array));
-	if (!array)
-		return -ENOMEM;
-	there = room;
-	err = accel_stats(dev, array, &there);
-	if (err) {
-		free(array);
-		return err;
-	}
-	*stats = array;
-	*count = there < room ? there : room;
-	return 0;
+static int get_npus(struct accel_dev *dev, void *items, uint32_t *count)
+{
+	return accel_stats(dev, items, count);
 }
 
-static struct json_object *to_json(const struct accel_npu_stats *stats, uint32_t count)
+static void print_npus_head(void)
 {
-	struct json_object *list = json_object_new_array();
-	uint32_t i;
-
-	for (i = 0; i < count; i++) {
-		struct json_object *object = json_object_new_object();
-
-		ctl_json_u64(object, "npu", stats[i].id);
-		ctl_json_u64(object, "jobs_submitted", stats[i].jobs_submitted);
-		ctl_json_u64(object, "jobs_done", stats[i].jobs_done);
-		ctl_json_u64(object, "jobs_failed", stats[i].jobs_failed);
-		ctl_json_u64(object, "bytes_copied", stats[i].bytes_copied);
-		ctl_json_u64(object, "bytes_filled", stats[i].bytes_filled);
-		ctl_json_u64(object, "bytes_cleared", stats[i].bytes_cleared);
-		ctl_json_u64(object, "busy_ns", stats[i].busy_ns);
-		ctl_json_u64(object, "queue_ns", stats[i].queue_ns);
-		json_object_array_add(list, object);
-	}
-	return list;
+	printf("%4s %10s %10s %8s %11s %11s %11s %10s %10s\n", "npu", "submitted", "done", "failed",
+	       "copied", "filled", "cleared", "busy", "queued");
 }
 
-static void print(const struct accel_npu_stats *stats, uint32_t count)
+static void print_npu(const void *item)
 {
 	char copied[CTL_TEXT_LEN], filled[CTL_TEXT_LEN], cleared[CTL_TEXT_LEN];
 	char busy[CTL_TEXT_LEN], queued[CTL_TEXT_LEN];
-	uint32_t i;
+	const struct accel_npu_stats *stats = item;
 
-	printf("%4s %10s %10s %8s %11s %11s %11s %10s %10s\n", "npu", "submitted", "done", "failed",
-	       "copied", "filled", "cleared", "busy", "queued");
-	for (i = 0; i < count; i++)
-		printf("%4u %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %11s %11s %11s %10s %10s\n",
-		       stats[i].id, stats[i].jobs_submitted, stats[i].jobs_done,
-		       stats[i].jobs_failed, ctl_bytes(stats[i].bytes_copied, copied),
-		       ctl_bytes(stats[i].bytes_filled, filled),
-		       ctl_bytes(stats[i].bytes_cleared, cleared),
-		       ctl_nanos(stats[i].busy_ns, busy), ctl_nanos(stats[i].queue_ns, queued));
-	fflush(stdout);
+	printf("%4u %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %11s %11s %11s %10s %10s\n",
+	       stats->id, stats->jobs_submitted, stats->jobs_done, stats->jobs_failed,
+	       ctl_bytes(stats->bytes_copied, copied), ctl_bytes(stats->bytes_filled, filled),
+	       ctl_bytes(stats->bytes_cleared, cleared), ctl_nanos(stats->busy_ns, busy),
+	       ctl_nanos(stats->queue_ns, queued));
 }
 
-static struct json_object *classes_json(const struct accel_class_stats *stats, uint32_t count)
+static void add_npu(struct json_object *object, const void *item)
 {
-	struct json_object *list = json_object_new_array();
-	uint32_t i;
+	const struct accel_npu_stats *stats = item;
 
-	for (i = 0; i < count; i++) {
-		struct json_object *object = json_object_new_object();
+	ctl_json_u64(object, "npu", stats->id);
+	ctl_json_u64(object, "jobs_submitted", stats->jobs_submitted);
+	ctl_json_u64(object, "jobs_done", stats->jobs_done);
+	ctl_json_u64(object, "jobs_failed", stats->jobs_failed);
+	ctl_json_u64(object, "bytes_copied", stats->bytes_copied);
+	ctl_json_u64(object, "bytes_filled", stats->bytes_filled);
+	ctl_json_u64(object, "bytes_cleared", stats->bytes_cleared);
+	ctl_json_u64(object, "busy_ns", stats->busy_ns);
+	ctl_json_u64(object, "queue_ns", stats->queue_ns);
+}
 
-		ctl_json_u64(object, "npu", stats[i].npu);
-		ctl_json_string(object, "class", qos_class_name(stats[i].class_id));
-		ctl_json_u64(object, "jobs", stats[i].jobs);
-		ctl_json_u64(object, "bytes", stats[i].bytes);
-		ctl_json_u64(object, "windows", stats[i].windows);
-		ctl_json_u64(object, "missed", stats[i].missed);
-		ctl_json_u64(object, "demoted", stats[i].demoted);
-		ctl_json_u64(object, "refused", stats[i].refused);
-		json_object_object_add(object, "queue_ns", qos_histogram_json(stats[i].queue_ns));
-		json_object_object_add(object, "service_ns",
-				       qos_histogram_json(stats[i].service_ns));
-		json_object_array_add(list, object);
-	}
-	return list;
+static const struct view npus = {
+	get_npus, sizeof(struct accel_npu_stats), print_npus_head, print_npu, add_npu,
+};
+
+static int get_classes(struct accel_dev *dev, void *items, uint32_t *count)
+{
+	return accel_class_stats(dev, items, count);
+}
+
+static void print_classes_head(void)
+{
+	printf("%4s %-8s %10s %11s %10s %8s %8s %8s %-32s %-32s\n", "", "", "", "", "", "", "", "",
+	       "   queueing p50, p99, p99.9", "   service p50, p99, p99.9");
+	printf("%4s %-8s %10s %11s %10s %8s %8s %8s\n", "npu", "class", "jobs", "moved", "windows",
+	       "missed", "demoted", "refused");
 }
 
 static void print_times(const uint64_t *buckets)
@@ -133,62 +108,81 @@ static void print_times(const uint64_t *buckets)
 		printf(" %10s", ctl_nanos(accel_time_percentile(buckets, per_mille[i]), text));
 }
 
-static void print_classes(const struct accel_class_stats *stats, uint32_t count)
+static void print_class(const void *item)
 {
+	const struct accel_class_stats *stats = item;
 	char moved[CTL_TEXT_LEN];
-	uint32_t i;
 
-	printf("%4s %-8s %10s %11s %10s %8s %8s %8s %-32s %-32s\n", "", "", "", "", "", "", "", "",
-	       "   queueing p50, p99, p99.9", "   service p50, p99, p99.9");
-	printf("%4s %-8s %10s %11s %10s %8s %8s %8s\n", "npu", "class", "jobs", "moved", "windows",
-	       "missed", "demoted", "refused");
-	for (i = 0; i < count; i++) {
-		printf("%4u %-8s %10" PRIu64 " %11s %10" PRIu64 " %8" PRIu64 " %8" PRIu64
-		       " %8" PRIu64, stats[i].npu, qos_class_name(stats[i].class_id), stats[i].jobs,
-		       ctl_bytes(stats[i].bytes, moved), stats[i].windows, stats[i].missed,
-		       stats[i].demoted, stats[i].refused);
-		print_times(stats[i].queue_ns);
-		print_times(stats[i].service_ns);
-		putchar('\n');
-	}
-	fflush(stdout);
+	printf("%4u %-8s %10" PRIu64 " %11s %10" PRIu64 " %8" PRIu64 " %8" PRIu64 " %8" PRIu64,
+	       stats->npu, qos_class_name(stats->class_id), stats->jobs,
+	       ctl_bytes(stats->bytes, moved), stats->windows, stats->missed, stats->demoted,
+	       stats->refused);
+	print_times(stats->queue_ns);
+	print_times(stats->service_ns);
+	putchar('\n');
 }
 
-static int show_classes(struct accel_dev *dev)
+static void add_class(struct json_object *object, const void *item)
 {
-	struct accel_class_stats *stats;
-	uint32_t count;
-	int status;
+	const struct accel_class_stats *stats = item;
 
-	status = qos_classes("stat", dev, &stats, &count);
-	if (status)
-		return status;
-	if (json)
-		status = ctl_json(classes_json(stats, count), CTL_OK);
-	else
-		print_classes(stats, count);
-	free(stats);
-	return status;
+	ctl_json_u64(object, "npu", stats->npu);
+	ctl_json_string(object, "class", qos_class_name(stats->class_id));
+	ctl_json_u64(object, "jobs", stats->jobs);
+	ctl_json_u64(object, "bytes", stats->bytes);
+	ctl_json_u64(object, "windows", stats->windows);
+	ctl_json_u64(object, "missed", stats->missed);
+	ctl_json_u64(object, "demoted", stats->demoted);
+	ctl_json_u64(object, "refused", stats->refused);
+	json_object_object_add(object, "queue_ns", qos_histogram_json(stats->queue_ns));
+	json_object_object_add(object, "service_ns", qos_histogram_json(stats->service_ns));
+}
+
+static const struct view classes = {
+	get_classes, sizeof(struct accel_class_stats), print_classes_head, print_class, add_class,
+};
+
+static struct json_object *to_json(const struct view *view, const char *items, uint32_t count)
+{
+	struct json_object *list = json_object_new_array();
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		struct json_object *object = json_object_new_object();
+
+		view->add(object, items + i * view->size);
+		json_object_array_add(list, object);
+	}
+	return list;
+}
+
+static void print(const struct view *view, const char *items, uint32_t count)
+{
+	uint32_t i;
+
+	view->print_head();
+	for (i = 0; i < count; i++)
+		view->print(items + i * view->size);
+	fflush(stdout);
 }
 
 static int show(struct accel_dev *dev)
 {
-	struct accel_npu_stats *stats;
-	uint32_t count;
+	const struct view *view = by_class ? &classes : &npus;
 	int err, status = CTL_OK;
+	uint32_t count;
+	void *items;
 
-	if (by_class)
-		return show_classes(dev);
-	err = get_stats(dev, &stats, &count);
+	err = ctl_list(dev, view->get, view->size, &items, &count);
 	if (err) {
 		ctl_error("stat: pool %s: %s", accel_uri(dev), strerror(-err));
 		return ctl_status(err);
 	}
 	if (json)
-		status = ctl_json(to_json(stats, count), CTL_OK);
+		status = ctl_json(to_json(view, items, count), CTL_OK);
 	else
-		print(stats, count);
-	free(stats);
+		print(view, items, count);
+	free(items);
 	return status;
 }
 
