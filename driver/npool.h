@@ -97,7 +97,7 @@ struct npool_reserved {
  * @clients: open files by their number
  * @next_client: last number given
  * @srcu: read side around a page fault, so that removal can wait for those that
- *	have not seen the NPU dead before it takes mappings away
+ *	have not seen the buffer lost before it takes mappings away
  * @wq: frees ended jobs, removes NPUs that their engine found dead
  * @slots: of listed members, under @lock
  * @policy: an &enum drm_npool_policy, under @lock
@@ -121,7 +121,7 @@ struct npool_device {
 	u32 next_npu;
 	u32 npu_count;
 	u64 generation;
-	/** @bo_lock: protects @bos */
+	/** @bo_lock: protects @bos, and npool_bo.lost of those in it */
 	struct mutex bo_lock;
 	struct list_head bos;
 	struct xarray clients;
@@ -286,6 +286,7 @@ struct npool_part {
  * @owner: the file that pays for it; compared only, cleared when that file's
  *	last handle goes
  * @handles: handles that @owner has
+ * @lost: the dead NPU that it is lost with; set once, under npool_device.bo_lock
  * @stripe: bytes from part to part, 0 if there is one part
  * @part_count: NPUs it lies on, 0 if foreign
  * @parts: what it has on each
@@ -297,6 +298,7 @@ struct npool_bo {
 	struct list_head node;
 	struct npool_client *owner;
 	unsigned int handles;
+	struct npool_npu *lost;
 	u64 stripe;
 	unsigned int part_count;
 	struct npool_part *parts;
@@ -587,6 +589,7 @@ int npool_bo_fill_part(struct npool_bo *bo, unsigned int index, struct npool_npu
 int npool_bo_publish(struct npool_bo *bo);
 struct npool_bo *npool_bo_find(struct drm_file *file, u32 handle);
 bool npool_bo_lost(const struct npool_bo *bo);
+void npool_bo_lose(struct npool_device *pool, struct npool_npu *npu);
 void npool_bo_zap(struct npool_device *pool, const struct npool_npu *npu);
 u32 npool_bo_slot(const struct npool_bo *bo, u64 offset, u64 *bytes);
 int npool_bo_place(struct npool_bo *bo, u64 offset, u64 *bytes, struct npool_place *place);

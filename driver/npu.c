@@ -2,11 +2,12 @@
 /*
  * Members: joining, being used, leaving.
  *
- * Leaving is: mark dead, so that nothing new starts; wait for page faults that
- * did not see it; take mappings away; end the engine and with it all jobs; drop
- * what being alive held. Who may still hold the memory after that: buffers, and
- * through them handles, mappings, dma-bufs and jobs of other engines; and
- * queues. The last of them lists the NPU out and gives its memory back.
+ * Leaving is: mark dead, so that nothing new starts, and its buffers lost; wait
+ * for page faults that did not see that; take mappings away; end the engine and
+ * with it all jobs; drop what being alive held. Who may still hold the memory
+ * after that: buffers, and through them handles, mappings, dma-bufs and jobs of
+ * other engines; and queues. The last of them lists the NPU out and gives its
+ * memory back.
  */
 #include <linux/capability.h>
 #include <linux/module.h>
@@ -45,6 +46,7 @@ static int kill_npu(struct npool_npu *npu)
 		return -ENODEV;
 	}
 	WRITE_ONCE(npu->dead, true);
+	npool_bo_lose(pool, npu);
 	pool->generation++;
 	mutex_unlock(&pool->lock);
 
