@@ -23,7 +23,7 @@ SIZE(npu_info, 104);
 SIZE(npu_stats, 72);
 SIZE(client_info, 32);
 SIZE(qos_info, 32);
-SIZE(port_info, 56);
+SIZE(port_info, 64);
 SIZE(class_stats, 2104);
 SIZE(bo_create, 48);
 SIZE(bo_info, 48);

@@ -249,6 +249,7 @@ struct qos_meter {
  * @overhead: ns that a window takes beside its bytes, as measured
  * @slack: ns that windows may make the latency class wait
  * @last: when a window was last done
+ * @moved: bytes of all that were
  * @meter: what @bandwidth and @overhead come from
  * @clock: virtual time
  * @owed: bytes of the floor that bulk has not had
@@ -274,6 +275,7 @@ struct qos_port {
 	u64 overhead;
 	u64 slack;
 	u64 last;
+	u64 moved;
 	struct qos_meter meter;
 	u64 clock;
 	u64 owed;

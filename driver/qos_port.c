@@ -419,6 +419,7 @@ void qos_done(struct qos_ports *ports, struct qos_visitor *visitor, struct qos_f
 		if (!port)
 			continue;
 		land(ports, port, ask, side);
+		port->moved += bytes;
 		if (bytes)
 			qos_port_measure(port, bytes, since, now);
 		if (flow && ask->rank >= QOS_RANK_BULK && port->policy == QOS_HYBRID)

@@ -154,6 +154,7 @@ static void port_info(struct npool_npu *npu, u32 side, struct drm_npool_port_inf
 	info->inflight = port->inflight;
 	info->reserved = port->reserved;
 	info->promised = port->promised;
+	info->moved = port->moved;
 	spin_unlock_irq(&pool->qos_lock);
 }
 

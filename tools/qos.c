@@ -109,6 +109,7 @@ static struct json_object *ports_json(const struct view *view)
 		ctl_json_u64(object, "inflight", port->inflight);
 		ctl_json_u64(object, "reserved", port->reserved);
 		ctl_json_u64(object, "promised", port->promised);
+		ctl_json_u64(object, "moved", port->moved);
 		json_object_array_add(list, object);
 	}
 	return list;

@@ -39,9 +39,10 @@ static const struct opt table[] = {
 
 static const struct opts opts = {
 	"top", "",
-	"Show what the NPUs move: their engines' rates, what is in flight at their ports and may\n"
-	"be, and of each class that moved something its rate, submits a second, how long 99 % of\n"
-	"those that started in the interval had queued at most, missed deadlines and demotions.",
+	"Show what the NPUs move: the rates of their engines and ports, what is in flight at the\n"
+	"ports and may be, and of each class that moved something its rate, submits a second, how\n"
+	"long 99 % of those that started in the interval had queued at most, missed deadlines and\n"
+	"demotions.",
 	table, ARRAY_SIZE(table), 0, 0,
 };
 
@@ -130,18 +131,30 @@ static const struct accel_port_info *port_of(const struct reading *reading, uint
 	return &none;
 }
 
-static struct json_object *port_json(const struct accel_port_info *port)
+/* GB a second through a port. */
+static double port_rate(const struct reading *from, const struct reading *to, uint32_t npu,
+			uint32_t side)
 {
-	struct json_object *object = json_object_new_object();
+	double ns = to->time - from->time;
 
-	ctl_json_u64(object, "inflight", port->inflight);
-	ctl_json_u64(object, "window", port->window);
-	return object;
+	return (port_of(to, npu, side)->moved - port_of(from, npu, side)->moved) / ns;
 }
 
 static void add_rate(struct json_object *object, const char *key, double rate)
 {
 	json_object_object_add(object, key, json_object_new_double(rate));
+}
+
+static struct json_object *port_json(const struct reading *from, const struct reading *to,
+				     uint32_t npu, uint32_t side)
+{
+	const struct accel_port_info *port = port_of(to, npu, side);
+	struct json_object *object = json_object_new_object();
+
+	add_rate(object, "gbps", port_rate(from, to, npu, side));
+	ctl_json_u64(object, "inflight", port->inflight);
+	ctl_json_u64(object, "window", port->window);
+	return object;
 }
 
 static struct json_object *class_json(const struct accel_class_stats *did, double ns)
@@ -170,11 +183,12 @@ static struct json_object *to_json(const char *uri, const struct reading *from,
 
 	for (i = 0; i < to->npu_count; i++) {
 		struct json_object *npu = json_object_new_object();
+		uint32_t id = to->npus[i].id;
 
-		ctl_json_u64(npu, "npu", to->npus[i].id);
-		add_rate(npu, "gbps", (double)moved(from, to, to->npus[i].id) / ns);
-		json_object_object_add(npu, "read", port_json(port_of(to, to->npus[i].id, 0)));
-		json_object_object_add(npu, "write", port_json(port_of(to, to->npus[i].id, 1)));
+		ctl_json_u64(npu, "npu", id);
+		add_rate(npu, "gbps", (double)moved(from, to, id) / ns);
+		json_object_object_add(npu, "read", port_json(from, to, id, 0));
+		json_object_object_add(npu, "write", port_json(from, to, id, 1));
 		json_object_array_add(npus, npu);
 	}
 	for (i = 0; i < to->class_count; i++)
@@ -194,15 +208,18 @@ static void print_npus(const struct reading *from, const struct reading *to, con
 	double ns = to->time - from->time;
 	uint32_t i;
 
-	printf("%4s %8s %11s %11s %11s %11s%s\n", "npu", "GB/s", "reading", "at most", "writing",
-	       "at most", end);
+	printf("%4s %8s %9s %11s %11s %10s %11s %11s%s\n", "npu", "GB/s", "read GB/s", "in flight",
+	       "at most", "write GB/s", "in flight", "at most", end);
 	for (i = 0; i < to->npu_count; i++) {
-		const struct accel_port_info *read = port_of(to, to->npus[i].id, 0);
-		const struct accel_port_info *write = port_of(to, to->npus[i].id, 1);
+		uint32_t id = to->npus[i].id;
+		const struct accel_port_info *read = port_of(to, id, 0);
+		const struct accel_port_info *write = port_of(to, id, 1);
 
-		printf("%4u %8.2f %11s %11s %11s %11s%s\n", to->npus[i].id,
-		       moved(from, to, to->npus[i].id) / ns, ctl_bytes(read->inflight, text[0]),
-		       ctl_bytes(read->window, text[1]), ctl_bytes(write->inflight, text[2]),
+		printf("%4u %8.2f %9.2f %11s %11s %10.2f %11s %11s%s\n", id,
+		       moved(from, to, id) / ns, port_rate(from, to, id, 0),
+		       ctl_bytes(read->inflight, text[0]),
+		       ctl_bytes(read->window, text[1]), port_rate(from, to, id, 1),
+		       ctl_bytes(write->inflight, text[2]),
 		       ctl_bytes(write->window, text[3]), end);
 	}
 }

@@ -46,6 +46,7 @@ SAME_FIELD(port_info, window);
 SAME_FIELD(port_info, inflight);
 SAME_FIELD(port_info, reserved);
 SAME_FIELD(port_info, promised);
+SAME_FIELD(port_info, moved);
 
 SAME(ACCEL_TIME_BUCKETS, DRM_NPOOL_BUCKETS);
 SAME(sizeof(struct accel_class_stats), sizeof(struct drm_npool_class_stats));

@@ -128,6 +128,7 @@ static void fill_port(const struct qos_port *port, struct accel_port_info *info)
 	info->inflight = port->inflight;
 	info->reserved = port->reserved;
 	info->promised = port->promised;
+	info->moved = port->moved;
 }
 
 int soft_ports(struct accel_dev *base, struct accel_port_info *ports, uint32_t *count)

@@ -227,6 +227,36 @@ TEST_F(qos, ports_are_listed)
 	free(ports);
 }
 
+static uint64_t port_moved(struct accel_dev *dev, uint32_t npu, uint32_t side)
+{
+	return port_info(dev, npu, side).moved;
+}
+
+/* Whichever engine does it, what is read and what is written passes a port each. */
+TEST_F(qos, ports_count_what_is_moved)
+{
+	const uint32_t src = self->p.npu[0], dst = self->p.npu[1], other = self->p.npu[2];
+	struct accel_queue *queue = queue_on(self->p.dev, other);
+	struct accel_seg seg = { 3, 0, BYTES - 5 };
+	struct accel_op fill = { ACCEL_OP_FILL, 1, self->src, NULL, 7, &seg };
+	uint64_t seqno;
+
+	EXPECT_EQ(0, port_moved(self->p.dev, src, 0) | port_moved(self->p.dev, dst, 1));
+	EXPECT_EQ(0, copy_qos(queue, self->dst, self->src, BYTES, 3, NULL, NULL, &seqno, NULL));
+	EXPECT_EQ(0, accel_queue_wait(queue, seqno, LONG_NS, NULL));
+	EXPECT_TRUE(eventually(port_moved(self->p.dev, src, 0) == 3 * BYTES));
+	EXPECT_EQ(3 * BYTES, port_moved(self->p.dev, dst, 1));
+	EXPECT_EQ(0, port_moved(self->p.dev, src, 1) | port_moved(self->p.dev, dst, 0));
+	EXPECT_EQ(0, run_ops(queue, &fill, 1));
+	EXPECT_EQ(0, run_copy(queue, self->dst, 0, self->dst, BYTES / 2, BYTES / 2));
+	EXPECT_TRUE(eventually(port_moved(self->p.dev, dst, 0) == BYTES / 2));
+	EXPECT_EQ(3 * BYTES + BYTES / 2, port_moved(self->p.dev, dst, 1));
+	EXPECT_EQ(BYTES - 5, port_moved(self->p.dev, src, 1));
+	EXPECT_EQ(3 * BYTES, port_moved(self->p.dev, src, 0));
+	EXPECT_EQ(0, port_moved(self->p.dev, other, 0) | port_moved(self->p.dev, other, 1));
+	accel_queue_destroy(queue);
+}
+
 TEST_F(qos, classes_are_listed)
 {
 	struct accel_class_stats *stats;

@@ -23,7 +23,7 @@ LAYOUT(npu_info, 104, name);
 LAYOUT(npu_stats, 72, queue_ns);
 LAYOUT(client_info, 32, used_bytes);
 LAYOUT(qos_info, 32, reserved);
-LAYOUT(port_info, 56, promised);
+LAYOUT(port_info, 64, moved);
 LAYOUT(class_stats, 2104, service_ns);
 LAYOUT(bo_create, 48, mmap_offset);
 LAYOUT(bo_info, 48, placement);

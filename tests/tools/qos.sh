@@ -70,7 +70,7 @@ check "and classes" grep -q '^scrub ' "$tmp/out"
 check "by default" is policy hybrid
 check "its slack" is slack_ns 40000
 for key in pool policy slack_ns ports.0.npu ports.0.bandwidth ports.0.overhead_ns ports.0.window \
-	ports.0.inflight ports.0.reserved ports.0.promised classes.4.jobs classes.0.bytes; do
+	ports.0.inflight ports.0.reserved ports.0.promised ports.0.moved classes.4.jobs classes.0.bytes; do
 	check "as JSON: $key" test -n "$(shown $key)"
 done
 check "sides" equal "$(shown ports.0.side) $(shown ports.1.side)" "read write"
@@ -114,7 +114,7 @@ top_json() {
 	[ "$status" = 0 ] && equal "$(wc -l < "$tmp/out")" 3 || return 1
 	while read -r line; do
 		for key in pool policy interval_ns npus.0.npu npus.0.gbps npus.0.read.window \
-			npus.0.write.inflight classes; do
+			npus.0.read.gbps npus.0.write.gbps npus.0.write.inflight classes; do
 			echo "$line" | "$json" $key > "$tmp/key" || { echo "# $key in $line"; return 1; }
 		done
 	done < "$tmp/out"

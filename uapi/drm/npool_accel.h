@@ -604,6 +604,8 @@ struct drm_npool_port_info {
 	__u64 reserved;
 	/** @promised: bytes promised to transfers with a deadline and not moved */
 	__u64 promised;
+	/** @moved: bytes since the member joined */
+	__u64 moved;
 };
 
 /**

@@ -152,6 +152,7 @@ struct accel_port_info {
 	uint64_t inflight;
 	uint64_t reserved;	/* bytes a second */
 	uint64_t promised;	/* bytes, to deadlines */
+	uint64_t moved;		/* bytes, since the NPU joined */
 };
 
 /** accel_ports() - list the ports by NPU and side; as accel_npus() */
