@@ -99,6 +99,7 @@ TEST_F(prime, dmabuf_and_its_mapping_hold_the_memory)
 
 TEST_F(prime, removal_reaches_the_dmabuf)
 {
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ };
 	uint8_t *d = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self->dmabuf, 0);
 
 	ASSERT_NE(MAP_FAILED, d);
@@ -106,7 +107,65 @@ TEST_F(prime, removal_reaches_the_dmabuf)
 	ASSERT_EQ(0, accel_npu_remove(self->p.dev, self->p.npu[0]));
 	EXPECT_EQ(SIGBUS, touch(d, true));
 	EXPECT_EQ(SIGBUS, touch(d + BYTES - 1, false));
+	EXPECT_EQ(-ENODEV, call(self->dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, BYTES, PROT_READ, MAP_SHARED, self->dmabuf, 0));
+	EXPECT_EQ(ENODEV, errno);
 	munmap(d, BYTES);
+}
+
+/* A driver that maps for its device what it imports, as a NIC's would. */
+static int vgem_open(void)
+{
+	char path[32], name[8];
+	int i, fd;
+
+	must(system("modprobe -q vgem") != -1);
+	for (i = 0; i < 8; i++) {
+		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
+
+		snprintf(path, sizeof(path), "/dev/dri/card%d", i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		memset(name, 0, sizeof(name));
+		if (!call(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "vgem"))
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+TEST_F(prime, another_driver_holds_the_memory)
+{
+	int other = vgem_open();
+	uint32_t handle;
+
+	if (other < 0)
+		SKIP(return, "no vgem");
+	ASSERT_EQ(0, bo_import(other, self->dmabuf, &handle));
+	munmap(self->m, BYTES);
+	bo_close(self->fd, self->bo.handle);
+	close(self->dmabuf);
+	nap(20);
+	EXPECT_EQ(OWN_BYTES - BYTES, npu_free(self->p.dev, self->p.npu[0]));
+	bo_close(other, handle);
+	EXPECT_TRUE(eventually(npu_free(self->p.dev, self->p.npu[0]) == OWN_BYTES));
+	close(other);
+}
+
+TEST_F(prime, another_driver_is_told_of_removal)
+{
+	int other = vgem_open(), late = vgem_open();
+	uint32_t handle;
+
+	if (other < 0)
+		SKIP(return, "no vgem");
+	ASSERT_EQ(0, bo_import(other, self->dmabuf, &handle));
+	ASSERT_EQ(0, accel_npu_remove(self->p.dev, self->p.npu[0]));
+	/* It keeps the pages that it has, and is not given more. */
+	EXPECT_EQ(-ENODEV, bo_import(late, self->dmabuf, &handle));
+	close(late);
+	close(other);
 }
 
 /* Memory of another driver: a memfd made a dma-buf by udmabuf. */
