@@ -200,6 +200,8 @@ void soft_reap(struct soft_dev *dev);
 void soft_reap_slot(struct soft_dev *dev, uint32_t slot);
 bool soft_alive(const struct soft_dev *dev, uint64_t id);
 struct soft_npu *soft_npu_find(struct soft_dev *dev, uint32_t id);
+int soft_npu_online(struct soft_dev *dev, uint32_t id, struct soft_npu **npu);
+uint64_t soft_npu_part(const struct soft_entry *entry, uint32_t k, uint64_t size);
 uint64_t soft_npu_share(const struct soft_entry *entry, uint32_t k);
 uint64_t soft_npu_free(const struct soft_npu *npu);
 void soft_npu_collect(struct soft_dev *dev);

@@ -217,15 +217,11 @@ int soft_npu_remove(struct accel_dev *base, uint32_t id)
 {
 	struct soft_dev *dev = (struct soft_dev *)base;
 	struct soft_npu *npu;
-	int err = 0;
+	int err;
 
 	soft_lock(dev);
-	npu = soft_npu_find(dev, id);
-	if (!npu)
-		err = -ENOENT;
-	else if (atomic_load(&npu->state) == SOFT_NPU_DEAD)
-		err = -ENODEV;
-	else
+	err = soft_npu_online(dev, id, &npu);
+	if (!err)
 		kill_npu(dev, npu);
 	soft_npu_collect(dev);
 	soft_unlock(dev);
@@ -241,7 +237,7 @@ int soft_npu_inject(struct accel_dev *base, uint32_t id, enum accel_fault fault,
 {
 	struct soft_dev *dev = (struct soft_dev *)base;
 	struct soft_npu *npu;
-	int err = 0;
+	int err;
 
 	if (fault > ACCEL_FAULT_DIE)
 		return -EOPNOTSUPP;
@@ -250,17 +246,16 @@ int soft_npu_inject(struct accel_dev *base, uint32_t id, enum accel_fault fault,
 	if (fault != ACCEL_FAULT_POISON && arg > UINT32_MAX)
 		return -EINVAL;
 	soft_lock(dev);
-	npu = soft_npu_find(dev, id);
-	if (!npu)
-		err = -ENOENT;
-	else if (atomic_load(&npu->state) == SOFT_NPU_DEAD)
-		err = -ENODEV;
-	else if (fault == ACCEL_FAULT_ALLOC)
+	err = soft_npu_online(dev, id, &npu);
+	if (err)
+		goto out;
+	if (fault == ACCEL_FAULT_ALLOC)
 		atomic_store(&npu->alloc_faults, arg);
 	else if (fault == ACCEL_FAULT_COPY)
 		atomic_store(&npu->copy_faults, arg);
 	else
 		err = poison(dev, npu, arg);
+out:
 	soft_unlock(dev);
 	return err;
 }

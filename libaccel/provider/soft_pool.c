@@ -29,20 +29,28 @@ static bool any(const uint64_t *bits)
 	return false;
 }
 
-/* Bytes of a buffer's k-th NPU: whole rounds of stripes, then what the last round leaves it. */
-uint64_t soft_npu_share(const struct soft_entry *entry, uint32_t k)
+/*
+ * Bytes of the first @size of a buffer that lie on its k-th NPU: whole rounds of
+ * stripes, then what the last round leaves it.
+ */
+uint64_t soft_npu_part(const struct soft_entry *entry, uint32_t k, uint64_t size)
 {
 	uint64_t round, rest, before;
 
 	if (!entry->stripe)
-		return entry->size;
+		return size;
 	round = entry->stripe * entry->npu_count;
-	rest = entry->size % round;
+	rest = size % round;
 	before = entry->stripe * k;
 	rest = rest <= before ? 0 : rest - before;
 	if (rest > entry->stripe)
 		rest = entry->stripe;
-	return entry->size / round * entry->stripe + rest;
+	return size / round * entry->stripe + rest;
+}
+
+uint64_t soft_npu_share(const struct soft_entry *entry, uint32_t k)
+{
+	return soft_npu_part(entry, k, entry->size);
 }
 
 static struct soft_client *find_client(struct soft_control *control, uint64_t id)
@@ -168,6 +176,19 @@ struct soft_npu *soft_npu_find(struct soft_dev *dev, uint32_t id)
 			return npu;
 	}
 	return NULL;
+}
+
+/* -ENOENT, or -ENODEV where it is dead. Control lock held. */
+int soft_npu_online(struct soft_dev *dev, uint32_t id, struct soft_npu **npu)
+{
+	struct soft_npu *found = soft_npu_find(dev, id);
+
+	if (!found)
+		return -ENOENT;
+	if (atomic_load(&found->state) != SOFT_NPU_ONLINE)
+		return -ENODEV;
+	*npu = found;
+	return 0;
 }
 
 /* Bytes that can be allocated; none where an orphan came back to no room. Control lock held. */

@@ -65,15 +65,15 @@ void soft_reservation_join(struct soft_turn *turn, struct soft_reservation *rese
 static int resolve(struct soft_dev *dev, uint32_t id, uint32_t *slot)
 {
 	struct soft_npu *npu;
+	int err;
 
 	*slot = ALL_PORTS;
 	if (id == ACCEL_NPU_ANY)
 		return 0;
-	npu = soft_npu_find(dev, id);
-	if (!npu)
-		return -ENOENT;
-	*slot = npu - dev->control->npus;
-	return atomic_load(&npu->state) == SOFT_NPU_ONLINE ? 0 : -ENODEV;
+	err = soft_npu_online(dev, id, &npu);
+	if (!err)
+		*slot = npu - dev->control->npus;
+	return err;
 }
 
 static struct soft_reservation *free_reservation(struct soft_qos *qos)
@@ -134,7 +134,8 @@ static int reserve(struct soft_dev *dev, const struct accel_queue_qos *qos,
 			soft_reservation_drop(&turn, new);
 	}
 	soft_qos_unlock(&turn);
-	*reservation = new;
+	if (!err)
+		*reservation = new;
 	return err;
 }
 
@@ -209,16 +210,6 @@ static bool demand_at(struct demands *demands, uint32_t port, uint64_t bytes)
 	return true;
 }
 
-/* Bytes of the first @size of a buffer that lie on its k-th NPU. */
-static uint64_t share_of(const struct soft_entry *entry, uint32_t k, uint64_t size)
-{
-	uint64_t round = entry->stripe * entry->npu_count;
-	uint64_t rest = size % round, before = entry->stripe * k;
-
-	rest = rest <= before ? 0 : rest - before;
-	return size / round * entry->stripe + (rest < entry->stripe ? rest : entry->stripe);
-}
-
 static bool demand_range(struct demands *demands, const struct soft_buffer *buffer,
 			 uint64_t offset, uint64_t size, uint32_t side)
 {
@@ -234,7 +225,8 @@ static bool demand_range(struct demands *demands, const struct soft_buffer *buff
 		uint32_t k = (first + i) % entry->npu_count;
 
 		if (!demand_at(demands, 2 * (entry->npus[k] % SOFT_NPUS) + side,
-			       share_of(entry, k, offset + size) - share_of(entry, k, offset)))
+			       soft_npu_part(entry, k, offset + size) -
+			       soft_npu_part(entry, k, offset)))
 			return false;
 	}
 	return true;

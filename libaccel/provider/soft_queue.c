@@ -31,15 +31,11 @@ static int init_cond(pthread_cond_t *cond)
 static int use_npu(struct soft_dev *dev, uint32_t id, struct soft_npu **npu)
 {
 	struct soft_client *client = &dev->control->clients[dev->slot];
-	int err = 0;
+	int err;
 
 	soft_lock(dev);
-	*npu = soft_npu_find(dev, id);
-	if (!*npu)
-		err = -ENOENT;
-	else if (atomic_load(&(*npu)->state) != SOFT_NPU_ONLINE)
-		err = -ENODEV;
-	else
+	err = soft_npu_online(dev, id, npu);
+	if (!err)
 		client->queues[*npu - dev->control->npus]++;
 	soft_unlock(dev);
 	return err;
