@@ -127,6 +127,8 @@ void ep_back_free(struct ep_back *back);
 void ep_table_free(struct ep_table *table);
 /* The table that every group starts with. */
 int ep_table_init(struct accel_ep *ep);
+/* Pool memory that holds what the last dispatches put out. */
+uint64_t ep_output_bytes(const struct accel_ep *ep);
 
 /* wait.c: a loop looks for something to do, and where it finds nothing, waits for more. */
 struct ep_wait {
@@ -152,6 +154,5 @@ void ep_wait_found(struct accel_ep *ep, struct ep_wait *wait);
 void ep_ring(struct accel_ep *ep, uint32_t rank);
 /* -EOWNERDEAD where the group is not whole any more: nothing may be begun. */
 int ep_whole(struct accel_ep *ep);
-
 
 #endif
