@@ -90,6 +90,11 @@ $(B)/accelctl: $(tool_obj) $(B)/libaccel.a
 $(B)/qos-sim: $(sim_obj) $(B)/libaccel.a
 	$(CC) $(CFLAGS) $^ $(LIBS) $(TOOLLIBS) -o $@
 
+# The peer of accelctl bench ep, for this CPU alone.
+$(B)/ep-mpi: tools/ep-mpi/main.c tools/bench_ep.h
+	@mkdir -p $(@D)
+	mpicc -std=gnu11 $(WARN) -D_GNU_SOURCE -O3 -march=native $< -o $@
+
 $(B)/tests/%: tests/%.c $(B)/libaccel.a $(B)/flags | $(KSELFTEST)/kselftest_harness.h
 	@mkdir -p $(@D)
 	$(CC) -Itests $(npool_cflags) -I$(KSELFTEST) $(CFLAGS) $< $(B)/libaccel.a $(LIBS) -o $@
