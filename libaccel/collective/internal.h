@@ -45,6 +45,15 @@ static inline bool ep_set_empty(const struct ep_set *set)
 	return !any;
 }
 
+static inline uint32_t ep_set_count(const struct ep_set *set)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < EP_WORDS; i++)
+		count += __builtin_popcountll(set->bits[i]);
+	return count;
+}
+
 struct ep_plan;		/* plan.c: where each choice of a call goes */
 struct ep_table;	/* plan.c: who hosts what */
 
