@@ -267,6 +267,7 @@ int soft_queue_submit(struct accel_queue *base, const struct accel_submit *submi
 	struct soft_queue *queue = (struct soft_queue *)base;
 	struct soft_engine *engine = queue->engine;
 	struct soft_job *job;
+	bool first;
 	int err;
 
 	err = soft_job_build(queue, submit, &job);
@@ -275,17 +276,20 @@ int soft_queue_submit(struct accel_queue *base, const struct accel_submit *submi
 	set_class(queue, job, qos);
 	*admission = (struct accel_admission){ 0 };
 	pthread_mutex_lock(&engine->lock);
+	first = !queue->head;
 	err = append(queue, job, qos->flags, admission);
 	if (!err)
 		*seqno = job->seqno;
 	pthread_mutex_unlock(&engine->lock);
 	if (err) {
-		soft_promise_end(queue->engine->dev, job);
+		soft_promise_end(engine->dev, job);
 		soft_job_free(job);
 		return err;
 	}
 	atomic_fetch_add(&engine->npu->counters.submitted, 1);
-	soft_engine_kick(engine);
+	/* The engine comes by itself to one behind others. */
+	if (first)
+		soft_engine_kick(engine);
 	return 0;
 }
 
