@@ -195,7 +195,6 @@ void soft_lock(struct soft_dev *dev);
 void soft_unlock(struct soft_dev *dev);
 int soft_control_create(uint32_t npus, uint64_t bytes, int *fd);
 int soft_control_map(int fd, struct soft_control **control);
-bool soft_slot_locked(const struct soft_dev *dev, uint32_t slot);
 void soft_reap(struct soft_dev *dev);
 void soft_reap_slot(struct soft_dev *dev, uint32_t slot);
 bool soft_alive(const struct soft_dev *dev, uint64_t id);

@@ -98,8 +98,8 @@ bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, u
 	const struct soft_entry *entry = buffer->entry;
 	bool found = false;
 
-	for (uint32_t k = 0; !found && k < entry->npu_count; k++) {
-		const struct soft_npu *npu = &dev->control->npus[entry->npus[k]];
+	for (uint32_t k = 0; !found && k < entry->npu_count && k < SOFT_NPUS; k++) {
+		const struct soft_npu *npu = &dev->control->npus[entry->npus[k] % SOFT_NPUS];
 
 		if (!atomic_load(&npu->poison_count))
 			continue;
@@ -107,7 +107,8 @@ bool soft_poisoned(struct soft_buffer *buffer, uint64_t offset, uint64_t size, u
 		for (uint32_t i = 0; i < atomic_load(&npu->poison_count); i++)
 			found |= npu->poison[i].buffer == buffer->index &&
 				 page_in_range(entry, k, npu->poison[i].page, offset, size);
-		*id = npu->id;
+		if (found)
+			*id = npu->id;
 		soft_unlock(dev);
 	}
 	return found;

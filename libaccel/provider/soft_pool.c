@@ -102,7 +102,7 @@ void soft_unlock(struct soft_dev *dev)
  * Each client holds a lock on its slot's byte through a file description of its
  * own, which the kernel drops with the last process that has it.
  */
-bool soft_slot_locked(const struct soft_dev *dev, uint32_t slot)
+static bool slot_locked(const struct soft_dev *dev, uint32_t slot)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1 };
 
@@ -115,7 +115,7 @@ bool soft_alive(const struct soft_dev *dev, uint64_t id)
 {
 	for (uint32_t slot = 0; slot < SOFT_CLIENTS; slot++)
 		if (atomic_load(&dev->control->clients[slot].id) == id)
-			return soft_slot_locked(dev, slot);
+			return slot_locked(dev, slot);
 	return false;
 }
 
@@ -151,7 +151,7 @@ void soft_reap(struct soft_dev *dev)
 	bool found = false;
 
 	for (uint32_t slot = 0; slot < SOFT_CLIENTS; slot++) {
-		if (!atomic_load(&dev->control->clients[slot].id) || soft_slot_locked(dev, slot))
+		if (!atomic_load(&dev->control->clients[slot].id) || slot_locked(dev, slot))
 			continue;
 		clear_client(dev, slot);
 		found = true;

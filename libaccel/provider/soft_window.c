@@ -267,7 +267,6 @@ static int move(struct soft_engine *engine, struct soft_job *job, struct outcome
 		uint32_t ports[2];
 
 		size = stretch(job, &at, ports);
-		job->result.npu = npu->id;
 		if (!job->op_begun) {
 			err = begin_op(npu, job, outcome);
 			if (err || outcome->begun)
