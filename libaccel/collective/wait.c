@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Waiting for other ranks: look some times, then sleep until the bell rings.
+ *
+ * Who stores a flag rings, and wakes the sleeper when as many rings came as it
+ * waits for. No bell is trusted: a sleeper wakes by itself after a moment, so one
+ * that is never rung, its ringer dead between flag and bell, costs that moment.
+ */
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "group.h"
+
+#define SPINS		2000	/* looks before sleep, where each rank has a CPU of its own */
+#define YIELDS		20	/* else, where there are not too many more */
+#define CROWDED		8	/* ranks for each CPU that are too many */
+/* Naps grow with the ranks, so that those who only look cost the others little. */
+#define NAP_NS		NSEC_PER_MSEC
+#define NAP_RANKS	32
+#define ASK_NS		NSEC_PER_MSEC
+#define ASK_RANKS	8	/* at a time */
+
+struct accel_dev *ep_dev(const struct accel_ep *ep)
+{
+	return ep->group->dev;
+}
+
+static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
+{
+	return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static struct ep_seat *own_seat(const struct accel_ep *ep)
+{
+	return &ep->group->board->seats[ep->rank];
+}
+
+static void wake(struct ep_seat *seat)
+{
+	if (!__atomic_exchange_n(&seat->sleeping, 0, __ATOMIC_SEQ_CST))
+		return;
+	__atomic_add_fetch(&seat->gate, 1, __ATOMIC_SEQ_CST);
+	futex(&seat->gate, FUTEX_WAKE, 1, NULL);
+}
+
+/* Also who has slept all along hears this. */
+static void ring_loud(struct ep_seat *seat)
+{
+	__atomic_add_fetch(&seat->rings, 1, __ATOMIC_SEQ_CST);
+	wake(seat);
+}
+
+void ep_wake_all(const struct accel_ep_group *group)
+{
+	for (uint32_t rank = 0; rank < group->shape.config.ranks; rank++)
+		ring_loud(&group->board->seats[rank]);
+}
+
+void ep_ring(struct accel_ep *ep, uint32_t rank)
+{
+	struct ep_seat *seat = &ep->group->board->seats[rank];
+	uint32_t rings = __atomic_add_fetch(&seat->rings, 1, __ATOMIC_SEQ_CST);
+
+	if (__atomic_load_n(&seat->sleeping, __ATOMIC_SEQ_CST) &&
+	    (int32_t)(rings - __atomic_load_n(&seat->wake_at, __ATOMIC_SEQ_CST)) >= 0)
+		wake(seat);
+}
+
+bool ep_lives(const struct ep_member *member, uint32_t rank)
+{
+	const struct accel_ep_group *group = member->ep.group;
+
+	return ep_board_lives(group->board, group->dev, rank, member->lives.life[rank],
+			      member->clients[rank]);
+}
+
+void ep_revoke(const struct accel_ep_group *group, uint64_t epoch)
+{
+	ep_board_revoke(group->board, epoch);
+	ep_wake_all(group);
+}
+
+bool ep_revoked(const struct accel_ep *ep)
+{
+	return ep_ld(&ep->group->board->revoked) >= ep->epoch;
+}
+
+/* Who is gone, of all members. */
+static int gone(struct accel_ep *ep)
+{
+	ep->absent = (struct ep_set){ 0 };
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		if (ep_set_has(&ep->alive, rank) && !ep_lives(ep_member(ep), rank))
+			ep_set_add(&ep->absent, rank);
+	return -EOWNERDEAD;
+}
+
+int ep_whole(struct accel_ep *ep)
+{
+	return ep_member(ep)->whole && !ep_revoked(ep) ? 0 : gone(ep);
+}
+
+/* Asks some of those waited for, each time others, whether they live. */
+static bool some_died(struct accel_ep *ep, const struct ep_set *missing)
+{
+	struct ep_member *member = ep_member(ep);
+	uint32_t ranks = ep->shape->config.ranks, asked = 0;
+
+	for (uint32_t i = 0; i < ranks && asked < ASK_RANKS; i++) {
+		member->asked = (member->asked + 1) % ranks;
+		if (!ep_set_has(missing, member->asked) || !ep_set_has(&ep->alive, member->asked))
+			continue;
+		asked++;
+		if (!ep_lives(member, member->asked))
+			return true;
+	}
+	return false;
+}
+
+uint32_t ep_wait_spins(uint32_t ranks)
+{
+	cpu_set_t cpus;
+	uint32_t count = 1;
+
+	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
+		count = CPU_COUNT(&cpus);
+	if (ranks <= count)
+		return SPINS;
+	return ranks <= CROWDED * count ? YIELDS : 0;
+}
+
+void ep_wait_begin(struct accel_ep *ep, struct ep_wait *wait, int64_t timeout_ns)
+{
+	*wait = (struct ep_wait) {
+		.deadline = clock_deadline(timeout_ns),
+	};
+	ep_wait_look(ep, wait);
+}
+
+void ep_wait_look(struct accel_ep *ep, struct ep_wait *wait)
+{
+	wait->rings = __atomic_load_n(&own_seat(ep)->rings, __ATOMIC_SEQ_CST);
+}
+
+static void account(struct accel_ep *ep, struct ep_wait *wait)
+{
+	if (wait->since)
+		ep->stats.wait_ns += clock_now() - wait->since;
+	wait->since = 0;
+	wait->spins = 0;
+}
+
+void ep_wait_found(struct accel_ep *ep, struct ep_wait *wait)
+{
+	account(ep, wait);
+}
+
+/* Until @at rings came. The gate is read before they are counted: who comes after opens it. */
+static void sleep_until(struct accel_ep *ep, uint32_t at, int64_t nap_ns)
+{
+	struct ep_seat *seat = own_seat(ep);
+	struct timespec nap = clock_timespec(nap_ns);
+	uint32_t gate = __atomic_load_n(&seat->gate, __ATOMIC_SEQ_CST);
+
+	__atomic_store_n(&seat->wake_at, at, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&seat->sleeping, 1, __ATOMIC_SEQ_CST);
+	if ((int32_t)(__atomic_load_n(&seat->rings, __ATOMIC_SEQ_CST) - at) < 0)
+		futex(&seat->gate, FUTEX_WAIT, gate, &nap);
+	__atomic_store_n(&seat->sleeping, 0, __ATOMIC_SEQ_CST);
+}
+
+int ep_wait_nap(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set *missing,
+		uint32_t rings)
+{
+	int64_t nap_ns = NAP_NS * (1 + ep->shape->config.ranks / NAP_RANKS);
+	int64_t now = clock_now();
+
+	if (now >= wait->deadline) {
+		ep->absent = *missing;
+		account(ep, wait);
+		return -ETIMEDOUT;
+	}
+	if (nap_ns > wait->deadline - now)
+		nap_ns = wait->deadline - now;
+	sleep_until(ep, wait->rings + rings, nap_ns);
+	return 0;
+}
+
+int ep_wait_more(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set *missing,
+		 uint32_t rings)
+{
+	int64_t now;
+
+	if (ep_revoked(ep)) {
+		account(ep, wait);
+		return gone(ep);
+	}
+	if (!wait->since)
+		wait->since = wait->asked = clock_now();
+	if (wait->spins < ep->group->spins && wait->deadline) {
+		wait->spins++;
+		if (ep->group->spins == SPINS)
+			relax();
+		else
+			sched_yield();
+		return 0;
+	}
+	now = clock_now();
+	if (now - wait->asked >= ASK_NS) {
+		wait->asked = now;
+		if (some_died(ep, missing)) {
+			ep_revoke(ep->group, ep->epoch);
+			account(ep, wait);
+			return gone(ep);
+		}
+	}
+	return ep_wait_nap(ep, wait, missing, rings);
+}
