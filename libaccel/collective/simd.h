@@ -9,8 +9,8 @@
  * to even; off by half a scale at most. All zero: scale 0. An element that is not
  * finite: scale NaN and integers 0.
  *
- * A number of elements is a multiple of ACCEL_EP_HIDDEN_UNIT everywhere. No pointer
- * needs an alignment unless told.
+ * A number of elements is a multiple of ACCEL_EP_HIDDEN_UNIT everywhere. A pointer has
+ * the alignment of its elements, or what is told.
  */
 #ifndef EP_SIMD_H
 #define EP_SIMD_H
@@ -29,10 +29,6 @@ struct ep_simd {
 	/* To nearest, ties to even; a NaN becomes a quiet one. */
 	void (*f32_to_bf16)(uint16_t *out, const float *in, uint32_t n);
 	void (*bf16_to_f32)(float *out, const uint16_t *in, uint32_t n);
-
-	/* acc += weight * y */
-	void (*add_bf16)(float *acc, const uint16_t *y, float weight, uint32_t n);
-	void (*add_f32)(float *acc, const float *y, float weight, uint32_t n);
 
 	/* Of weight * row in the order of rows, from +0.0; @out is FP32 or BF16. */
 	void (*sum_bf16)(void *out, bool out_bf16, const uint16_t *const *rows,

@@ -171,26 +171,6 @@ AVX2 static void bf16_to_f32(float *out, const uint16_t *in, uint32_t n)
 	}
 }
 
-AVX2 static void add_f32(float *acc, const float *y, float weight, uint32_t n)
-{
-	__m256 by = _mm256_set1_ps(weight);
-
-	for (uint32_t i = 0; i < n; i += 8)
-		_mm256_storeu_ps(acc + i, add(_mm256_loadu_ps(acc + i), by,
-					      _mm256_loadu_ps(y + i)));
-}
-
-AVX2 static void add_bf16(float *acc, const uint16_t *y, float weight, uint32_t n)
-{
-	__m256 by = _mm256_set1_ps(weight);
-
-	for (uint32_t i = 0; i < n; i += 8) {
-		__m256i x = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(y + i)));
-
-		_mm256_storeu_ps(acc + i, add(_mm256_loadu_ps(acc + i), by, even(x)));
-	}
-}
-
 AVX2 static void sum_bf16(void *out, bool out_bf16, const uint16_t *const *rows,
 			  const float *weights, uint32_t count, uint32_t n)
 {
@@ -244,8 +224,6 @@ const struct ep_simd ep_simd_avx2 = {
 	.quant_f32 = quant_f32,
 	.f32_to_bf16 = f32_to_bf16,
 	.bf16_to_f32 = bf16_to_f32,
-	.add_bf16 = add_bf16,
-	.add_f32 = add_f32,
 	.sum_bf16 = sum_bf16,
 	.sum_f32 = sum_f32,
 	.stream = stream,

@@ -139,26 +139,6 @@ AVX512 static void bf16_to_f32(float *out, const uint16_t *in, uint32_t n)
 	}
 }
 
-AVX512 static void add_f32(float *acc, const float *y, float weight, uint32_t n)
-{
-	__m512 by = _mm512_set1_ps(weight);
-
-	for (uint32_t i = 0; i < n; i += STEP / 2)
-		_mm512_storeu_ps(acc + i, add(_mm512_loadu_ps(acc + i), by,
-					      _mm512_loadu_ps(y + i)));
-}
-
-AVX512 static void add_bf16(float *acc, const uint16_t *y, float weight, uint32_t n)
-{
-	__m512 by = _mm512_set1_ps(weight);
-
-	for (uint32_t i = 0; i < n; i += STEP / 2) {
-		__m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(y + i)));
-
-		_mm512_storeu_ps(acc + i, add(_mm512_loadu_ps(acc + i), by, even(x)));
-	}
-}
-
 AVX512 static void sum_bf16(void *out, bool out_bf16, const uint16_t *const *rows,
 			    const float *weights, uint32_t count, uint32_t n)
 {
@@ -210,8 +190,6 @@ const struct ep_simd ep_simd_avx512 = {
 	.quant_f32 = quant_f32,
 	.f32_to_bf16 = f32_to_bf16,
 	.bf16_to_f32 = bf16_to_f32,
-	.add_bf16 = add_bf16,
-	.add_f32 = add_f32,
 	.sum_bf16 = sum_bf16,
 	.sum_f32 = sum_f32,
 	.stream = stream,

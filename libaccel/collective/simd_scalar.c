@@ -68,18 +68,6 @@ static void bf16_to_f32(float *out, const uint16_t *in, uint32_t n)
 		out[i] = wide(in[i]);
 }
 
-static void add_bf16(float *acc, const uint16_t *y, float weight, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		acc[i] += weight * wide(y[i]);
-}
-
-static void add_f32(float *acc, const float *y, float weight, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		acc[i] += weight * y[i];
-}
-
 static void put(void *out, bool out_bf16, uint32_t i, float x)
 {
 	if (out_bf16)
@@ -123,8 +111,6 @@ const struct ep_simd ep_simd_scalar = {
 	.quant_f32 = quant_f32,
 	.f32_to_bf16 = f32_to_bf16,
 	.bf16_to_f32 = bf16_to_f32,
-	.add_bf16 = add_bf16,
-	.add_f32 = add_f32,
 	.sum_bf16 = sum_bf16,
 	.sum_f32 = sum_f32,
 	.stream = stream,
