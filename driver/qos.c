@@ -206,13 +206,16 @@ static void start_refill(struct qos_rq *rq, struct qos_flow *flow)
 	flow->refilling = true;
 }
 
-/* What a window took beyond the budget is paid from the next one. */
+/* What a window took beyond the budget is paid from the next ones. */
 static void refill(struct qos_rq *rq, struct qos_flow *flow, u64 now)
 {
+	u64 budgets = (u64)-flow->left / flow->params.budget + 1;
+	u64 due = (now - flow->server) / flow->params.period + 1;
+
 	qos_tree_remove(&rq->refill, &flow->refill, NULL);
 	flow->refilling = false;
-	flow->left += (s64)flow->params.budget;
-	flow->server += flow->params.period;
+	flow->left += (s64)(qos_least(budgets, due) * flow->params.budget);
+	flow->server += qos_least(budgets, due) * flow->params.period;
 	if (flow->left <= 0) {
 		start_refill(rq, flow);
 		return;
@@ -229,9 +232,10 @@ static void refill(struct qos_rq *rq, struct qos_flow *flow, u64 now)
 
 static void refill_due(struct qos_rq *rq, u64 now)
 {
+	u32 steps = QOS_STEPS;
 	struct qos_node *node;
 
-	while ((node = qos_tree_first(&rq->refill)) && !qos_before(now, node->key))
+	while (steps-- && (node = qos_tree_first(&rq->refill)) && !qos_before(now, node->key))
 		refill(rq, by_refill(node), now);
 }
 
@@ -244,32 +248,38 @@ void qos_flow_ready(struct qos_rq *rq, struct qos_flow *flow, const struct qos_h
 	put(rq, flow, true, now);
 }
 
-static void demote_late(struct qos_rq *rq, u32 lane, u64 now)
+/* Of those in a lane, at most so many; returns how many more may be. */
+static u32 demote_late(struct qos_rq *rq, u32 lane, u32 steps, u64 now)
 {
 	struct qos_node *node;
 
-	if (rq->policy != QOS_HYBRID)
-		return;
-	while ((node = qos_tree_first(&rq->lanes[lane][QOS_RANK_DEADLINE])) &&
+	while (steps && (node = qos_tree_first(&rq->lanes[lane][QOS_RANK_DEADLINE])) &&
 	       !qos_before(now, node->key)) {
 		struct qos_flow *flow = by_node(node);
 
 		take(rq, flow);
 		put(rq, flow, true, now);
+		steps--;
 	}
+	return steps;
 }
 
-static struct qos_flow *first_of(const struct qos_rq *rq, u32 lanes, u32 rank)
+static struct qos_flow *first_of(const struct qos_rq *rq, u32 lanes, u32 rank, u64 now)
 {
 	struct qos_node *best = NULL;
 	u32 lane;
 
 	for (lane = 0; lane < QOS_LANES; lane++) {
+		const struct qos_tree *tree = &rq->lanes[lane][rank];
 		struct qos_node *node;
 
 		if (!(lanes & 1u << lane))
 			continue;
-		node = qos_tree_first(&rq->lanes[lane][rank]);
+		/* Who is late, and still to be demoted, makes no other late. */
+		if (rq->policy == QOS_HYBRID && rank == QOS_RANK_DEADLINE)
+			node = qos_tree_after(tree, now);
+		else
+			node = qos_tree_first(tree);
 		if (node && (!best || qos_before(node->key, best->key)))
 			best = node;
 	}
@@ -278,8 +288,8 @@ static struct qos_flow *first_of(const struct qos_rq *rq, u32 lanes, u32 rank)
 
 struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 {
+	u32 lane, n, lanes, steps = QOS_STEPS;
 	struct qos_flow *flow = NULL;
-	u32 lane, n, lanes;
 
 	refill_due(rq, now);
 	if (rq->held)
@@ -287,11 +297,11 @@ struct qos_flow *qos_rq_pick(struct qos_rq *rq, u32 skip, u64 now)
 	lanes = rq->ready & ~skip;
 	if (!lanes)
 		return NULL;
-	for (lane = 0; lane < QOS_LANES; lane++)
+	for (lane = 0; lane < QOS_LANES && rq->policy == QOS_HYBRID; lane++)
 		if (lanes & 1u << lane)
-			demote_late(rq, lane, now);
+			steps = demote_late(rq, lane, steps, now);
 	for (n = 0; !flow && n < QOS_RANKS; n++)
-		flow = first_of(rq, lanes, qos_nth_rank(rq->owed, n));
+		flow = first_of(rq, lanes, qos_nth_rank(rq->owed, n), now);
 	return flow;
 }
 
@@ -331,7 +341,12 @@ u64 qos_flow_limit(const struct qos_rq *rq, const struct qos_flow *flow)
 
 static bool bulk_waits(const struct qos_rq *rq)
 {
-	return first_of(rq, rq->ready, QOS_RANK_BULK);
+	u32 lane;
+
+	for (lane = 0; lane < QOS_LANES; lane++)
+		if (!qos_tree_empty(&rq->lanes[lane][QOS_RANK_BULK]))
+			return true;
+	return false;
 }
 
 static void charge(struct qos_rq *rq, struct qos_flow *flow, u64 bytes)

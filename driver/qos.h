@@ -16,6 +16,12 @@
  * links relative to where they are, so that they can lie in memory that
  * processes map where they like, as long as they all lie in one mapping.
  *
+ * An engine's calls, of all but the last group, take log(flows) steps, at most
+ * QOS_STEPS times that if so many have become due: the rest is left to the next
+ * call. Only qos_rq_set_policy() looks at all flows. A promise takes log(promises)
+ * at each of its ports, and at most QOS_DEMANDS steps where the port's rate has
+ * changed or promises have lapsed.
+ *
  * Times are nanoseconds of one monotonic clock, rates bytes a second.
  */
 #ifndef NPOOL_QOS_H
@@ -27,6 +33,8 @@
 #define QOS_ASKS	4u		/* of them, waited for at once */
 #define QOS_LOOKS	8u		/* waiters that are looked at to fill a port */
 #define QOS_BESIDE	16u		/* a window behind that of another is this part of it */
+#define QOS_STEPS	64u		/* flows that change their rank by themselves in a call */
+#define QOS_DEMANDS	4096u		/* transfers that a port promises at once */
 #define QOS_NO_PORT	0xffffffffu
 #define QOS_WEIGHT	64u		/* of a queue that says nothing */
 #define QOS_MAX_WEIGHT	1024u
@@ -255,6 +263,7 @@ struct qos_meter {
  * @owed: bytes of the floor that bulk has not had
  * @demand: what is promised to transfers, by deadline
  * @promised: bytes of it
+ * @demands: how many
  * @reserved: rate promised to reservations
  * @burst: their budgets
  * @rate: bytes in 2^20 ns that are left for @demand
@@ -263,7 +272,6 @@ struct qos_meter {
  * @policy: an &enum qos_policy
  * @turning: 1 + the rank of who led until now, and may be back at once; 0 for nobody
  * @turning_key: and his key
- * @pad: zero
  * @dirty: in the list of ports to settle: 1 + the next one, or 1 + itself at the end
  */
 struct qos_port {
@@ -289,7 +297,7 @@ struct qos_port {
 	u64 turning_key;
 	u32 policy;
 	u32 turning;
-	u32 pad;
+	u32 demands;
 	u32 dirty;
 };
 

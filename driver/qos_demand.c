@@ -10,7 +10,8 @@
  * less one budget of each reservation, which may come at the worst moment, and
  * the windows that nobody can stop any more. The tree keeps for each subtree the
  * bytes due in it and the least room left at any of its deadlines, so that a
- * question or a change costs its height.
+ * question or a change costs its height. Another rate costs its size, which
+ * QOS_DEMANDS bounds.
  */
 #include "qos_meter.h"
 
@@ -82,20 +83,32 @@ static u64 promisable(const struct qos_port *port)
 	return port->rated * QOS_PROMISE / 1024;
 }
 
+static void count_anew(const struct qos_tree *tree, struct qos_node *node)
+{
+	const struct qos_port *port = (const struct qos_port *)((uintptr_t)tree -
+								offsetof(struct qos_port, demand));
+
+	demand_of(node)->room = room_until(port, node->key);
+	sum_up(tree, node);
+}
+
 /* From a new start, or at a new rate. */
 static void recount(struct qos_port *port, u64 epoch)
 {
 	u64 rest = promisable(port);
-	struct qos_node *node;
 
 	rest -= qos_least(rest, port->reserved);
 	port->rate = (rest << SHIFT) / QOS_NS_PER_S + 1;
 	port->epoch = epoch;
-	for (node = qos_tree_first(&port->demand); node;
-	     node = qos_tree_next(&port->demand, node)) {
-		demand_of(node)->room = room_until(port, node->key);
-		qos_tree_changed(&port->demand, node, sum_up);
-	}
+	qos_tree_all_changed(&port->demand, count_anew);
+}
+
+static void release(struct qos_port *port, struct qos_demand *demand, qos_sum_t *sum)
+{
+	demand->held = 0;
+	port->promised -= demand->bytes;
+	port->demands--;
+	qos_tree_remove(&port->demand, &demand->node, sum);
 }
 
 /*
@@ -104,22 +117,15 @@ static void recount(struct qos_port *port, u64 epoch)
  */
 static void expire(struct qos_port *port, u64 now)
 {
-	struct qos_node *node;
+	struct qos_node *node = qos_tree_first(&port->demand), *next;
 
-	while ((node = qos_tree_first(&port->demand)) && !qos_before(now, node->key)) {
-		demand_of(node)->held = 0;
-		port->promised -= demand_of(node)->bytes;
-		qos_tree_remove(&port->demand, node, sum_up);
+	for (; node && !qos_before(now, node->key); node = next) {
+		next = qos_tree_next(&port->demand, node);
+		release(port, demand_of(node), NULL);
 	}
-}
-
-static void renew(struct qos_port *port, u64 now)
-{
-	expire(port, now);
-	if (qos_tree_empty(&port->demand))
-		port->epoch = now;
-	else if (now - port->epoch > EPOCH_NS)
-		recount(port, now);
+	/* All that had sums of those is above the one that is first now. */
+	if (node)
+		qos_tree_changed(&port->demand, node, sum_up);
 }
 
 /* What is left of the bandwidth when all go in windows. */
@@ -141,6 +147,17 @@ void qos_port_rerate(struct qos_port *port, u64 now)
 	recount(port, now);
 }
 
+/* Only who wants a promise needs it to be up to date: engines need not wait for that. */
+static void renew(struct qos_port *port, u64 now)
+{
+	expire(port, now);
+	if (qos_tree_empty(&port->demand))
+		port->epoch = now;
+	else if (now - port->epoch > EPOCH_NS)
+		recount(port, now);
+	qos_port_rerate(port, now);
+}
+
 u64 qos_rate(const struct qos_params *params)
 {
 	return params->period ? params->budget * QOS_NS_PER_S / params->period : 0;
@@ -158,7 +175,7 @@ u32 qos_reserve(struct qos_ports *ports, u32 index, u64 rate, u64 burst, u64 now
 	struct qos_port *port = &ports->port[index];
 	const struct qos_demand *root;
 
-	expire(port, now);
+	renew(port, now);
 	reserve(port, rate, burst, now);
 	root = at(&port->demand, port->demand.root);
 	if (port->reserved <= promisable(port) && (!root || root->least >= used_up(port, now)))
@@ -211,6 +228,7 @@ static void hold(struct qos_ports *ports, struct qos_demand *demand, u64 deadlin
 	demand->room = room_until(port, deadline);
 	demand->held = 1;
 	port->promised += demand->bytes;
+	port->demands++;
 	qos_tree_add(&port->demand, &demand->node, deadline, sum_up);
 }
 
@@ -218,8 +236,10 @@ static void hold(struct qos_ports *ports, struct qos_demand *demand, u64 deadlin
 static u32 refuse(struct qos_port *port, const struct qos_demand *demand, u64 held, u32 share,
 		  u64 deadline, u64 now, u64 *from)
 {
-	u64 fair = port->rate * share / 1024 + 1, alone, own;
+	u64 fair, alone, own;
 
+	renew(port, now);
+	fair = port->rate * share / 1024 + 1;
 	/* Before anything can overflow: what takes longer than all that can be asked for. */
 	if (demand->bytes > port->rate * (QOS_HORIZON >> SHIFT)) {
 		*from = now + QOS_HORIZON + 1;
@@ -227,8 +247,9 @@ static u32 refuse(struct qos_port *port, const struct qos_demand *demand, u64 he
 	}
 	alone = now + time_for(port, ahead(port) + demand->bytes) - port->epoch;
 	own = now + (((held + demand->bytes) / fair + 1) << SHIFT);
-	renew(port, now);
-	*from = earliest_at(port, demand->bytes, now);
+	*from = now + QOS_HORIZON + 1;
+	if (port->demands < QOS_DEMANDS)
+		*from = earliest_at(port, demand->bytes, now);
 	if (share < 1024 && qos_before(*from, own))
 		*from = own;
 	if (!qos_before(deadline, *from))
@@ -281,13 +302,8 @@ void qos_demand_moved(struct qos_ports *ports, struct qos_demand *demand, u64 by
 
 void qos_demand_end(struct qos_ports *ports, struct qos_demand *demand)
 {
-	struct qos_port *port = &ports->port[demand->port];
-
-	if (!demand->held)
-		return;
-	demand->held = 0;
-	port->promised -= demand->bytes;
-	qos_tree_remove(&port->demand, &demand->node, sum_up);
+	if (demand->held)
+		release(&ports->port[demand->port], demand, sum_up);
 }
 
 void qos_reserve_restore(struct qos_ports *ports, u32 index, u64 rate, u64 burst)

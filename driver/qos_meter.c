@@ -67,7 +67,7 @@ static void rescale(struct qos_port *port)
  * engines share CPUs the times are noisy: no line is believed that has bytes
  * move slower than they did, or more than twice as fast.
  */
-static void fit(struct qos_port *port, u64 now)
+static void fit(struct qos_port *port)
 {
 	const struct qos_meter *m = &port->meter;
 	u64 spread = m->n * m->xx - m->x * m->x, rate = QOS_MAX_RATE, bare;
@@ -84,7 +84,6 @@ static void fit(struct qos_port *port, u64 now)
 		rescale(port);
 	}
 	qos_port_size(port);
-	qos_port_rerate(port, now);
 }
 
 void qos_port_measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
@@ -114,5 +113,5 @@ void qos_port_measure(struct qos_port *port, u64 bytes, u64 since, u64 now)
 	if (++m->fresh < METER_STEP)
 		return;
 	m->fresh = 0;
-	fit(port, now);
+	fit(port);
 }

@@ -17,7 +17,7 @@ void qos_port_size(struct qos_port *port);
 u64 qos_port_most(const struct qos_port *port, u32 rank);
 /** qos_port_measure() - a window of @bytes took the time between */
 void qos_port_measure(struct qos_port *port, u64 bytes, u64 since, u64 now);
-/** qos_port_rerate() - its bandwidth, overhead or window has changed; in qos_demand.c */
+/** qos_port_rerate() - what it can promise, as it is now; in qos_demand.c */
 void qos_port_rerate(struct qos_port *port, u64 now);
 
 #endif

@@ -440,6 +440,7 @@ void qos_port_reset(struct qos_port *port)
 	port->demand.root = 0;
 	port->inflight = 0;
 	port->promised = 0;
+	port->demands = 0;
 	port->reserved = 0;
 	port->burst = 0;
 	port->dirty = 0;

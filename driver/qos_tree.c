@@ -53,6 +53,29 @@ void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_su
 		sum(tree, node);
 }
 
+/* The first to be asked of those below a node, and itself. */
+static struct qos_node *deepest(const struct qos_tree *tree, struct qos_node *node)
+{
+	while (node->left || node->right)
+		node = qos_tree_at(tree, node->left ? node->left : node->right);
+	return node;
+}
+
+void qos_tree_all_changed(const struct qos_tree *tree, qos_sum_t *sum)
+{
+	struct qos_node *node = qos_tree_at(tree, tree->root);
+
+	node = node ? deepest(tree, node) : NULL;
+	while (node) {
+		struct qos_node *up = qos_tree_at(tree, node->up);
+
+		sum(tree, node);
+		if (up && up->right && up->right != link_to(tree, node))
+			up = deepest(tree, qos_tree_at(tree, up->right));
+		node = up;
+	}
+}
+
 void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum_t *sum)
 {
 	struct qos_node *up = NULL, *next = qos_tree_at(tree, tree->root);
@@ -98,6 +121,19 @@ struct qos_node *qos_tree_first(const struct qos_tree *tree)
 	while (node && node->left)
 		node = qos_tree_at(tree, node->left);
 	return node;
+}
+
+struct qos_node *qos_tree_after(const struct qos_tree *tree, u64 key)
+{
+	struct qos_node *node = qos_tree_at(tree, tree->root), *found = NULL;
+
+	while (node) {
+		bool after = qos_before(key, node->key);
+
+		found = after ? node : found;
+		node = qos_tree_at(tree, after ? node->left : node->right);
+	}
+	return found;
 }
 
 struct qos_node *qos_tree_next(const struct qos_tree *tree, const struct qos_node *node)

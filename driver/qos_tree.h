@@ -59,7 +59,11 @@ void qos_tree_add(struct qos_tree *tree, struct qos_node *node, u64 key, qos_sum
 void qos_tree_remove(struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum);
 /** qos_tree_changed() - what a node itself brings to the sums is another now */
 void qos_tree_changed(const struct qos_tree *tree, struct qos_node *node, qos_sum_t *sum);
+/** qos_tree_all_changed() - likewise what all nodes bring; each is asked after those below it */
+void qos_tree_all_changed(const struct qos_tree *tree, qos_sum_t *sum);
 struct qos_node *qos_tree_first(const struct qos_tree *tree);
+/** qos_tree_after() - the first whose key comes after @key */
+struct qos_node *qos_tree_after(const struct qos_tree *tree, u64 key);
 struct qos_node *qos_tree_next(const struct qos_tree *tree, const struct qos_node *node);
 
 #endif
