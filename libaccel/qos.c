@@ -65,7 +65,7 @@ const char *accel_reason_name(uint32_t reason)
 		[ACCEL_REASON_FAR] = "more than a minute away",
 		[ACCEL_REASON_SHARE] = "client has its share",
 		[ACCEL_REASON_ORDER] = "behind a later deadline in its queue",
-		[ACCEL_REASON_WIDE] = "touches too many NPUs",
+		[ACCEL_REASON_WIDE] = "touches too many ports",
 	};
 
 	return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

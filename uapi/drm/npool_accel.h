@@ -403,7 +403,10 @@ enum drm_npool_reason {
 	DRM_NPOOL_REASON_SHARE = 5,
 	/** @DRM_NPOOL_REASON_ORDER: what is before it in its queue has a later deadline or none */
 	DRM_NPOOL_REASON_ORDER = 6,
-	/** @DRM_NPOOL_REASON_WIDE: it touches more than 16 NPUs */
+	/**
+	 * @DRM_NPOOL_REASON_WIDE: it touches more than 16 ports; an NPU that is
+	 * both read from and written to counts twice
+	 */
 	DRM_NPOOL_REASON_WIDE = 7,
 };
 

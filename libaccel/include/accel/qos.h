@@ -80,7 +80,7 @@ enum accel_reason {
 	ACCEL_REASON_FAR = 4,	/* it is more than a minute away */
 	ACCEL_REASON_SHARE = 5,	/* the client has what one client can have */
 	ACCEL_REASON_ORDER = 6,	/* what goes before it in its queue has a later one, or none */
-	ACCEL_REASON_WIDE = 7,	/* it touches more than 16 NPUs */
+	ACCEL_REASON_WIDE = 7,	/* it touches more than 16 ports: NPUs read from, NPUs written to */
 };
 
 /** accel_reason_name() - a few words for people; never NULL */
