@@ -57,7 +57,7 @@
 #define NPOOL_WINDOW_SEGS	256u	/* most segments of a window */
 #define NPOOL_END_BATCH		64u	/* submits ended between two windows */
 #define NPOOL_MAX_PORTS		16u	/* of a submit with a deadline */
-#define NPOOL_MAX_PROMISES	(QOS_DEMANDS / 2)	/* submits with a deadline of an open file */
+#define NPOOL_MAX_PROMISES	(QOS_DEMANDS / 2)	/* likewise of an open file */
 #define NPOOL_SHARE		512u	/* parts of 1024 of a port's promises for an open file */
 #define NPOOL_FAULT_AROUND	((unsigned long)SZ_2M)	/* aligned bytes that one page fault maps */
 #define NPOOL_FAULT_BATCH	64u	/* pages inserted at once */
