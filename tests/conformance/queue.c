@@ -2,6 +2,8 @@
 /* Conformance: queues are in order within, beside each other, bounded, and end well. */
 #include "pool.h"
 
+#define REMEMBERED 64	/* failures of a queue, says docs/design.md */
+
 FIXTURE(queue)
 {
 	struct pool p;
@@ -291,7 +293,7 @@ TEST_F(queue, many_failures)
 {
 	struct accel_queue *queue = queue_on(self->p.dev, self->p.npu[1]);
 	struct accel_result result, untouched = { 77, 77, 77 };
-	unsigned int n = 2000, i, known = 0;
+	unsigned int n = 2000, i;
 	int err;
 
 	ASSERT_EQ(0, accel_npu_inject(self->p.dev, self->p.npu[1], ACCEL_FAULT_COPY, n));
@@ -301,12 +303,10 @@ TEST_F(queue, many_failures)
 	for (i = 1; i <= n; i++) {
 		result = untouched;
 		err = accel_queue_wait(queue, i, 0, &result);
-		ASSERT_TRUE(err == -EIO || err == -ENODATA)
-			TH_LOG("submit %u: %d", i, err);
+		ASSERT_EQ(i > n - REMEMBERED ? -EIO : -ENODATA, err)
+			TH_LOG("submit %u", i);
 		ASSERT_EQ(err == -EIO ? -EIO : 77, result.error);
-		known += err == -EIO;
 	}
-	EXPECT_LE(1, known);
 	EXPECT_EQ(-EIO, accel_queue_wait(queue, n, 0, NULL));
 	EXPECT_EQ(0, accel_queue_wait(queue, n + 1, 0, NULL));
 	accel_queue_destroy(queue);

@@ -199,6 +199,34 @@ TEST_F(config, rmdir_takes_it_out)
 	close(fd);
 }
 
+static uint64_t available(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long long kib = 0;
+	char line[128];
+
+	must(file);
+	while (fgets(line, sizeof(line), file) && !sscanf(line, "MemAvailable: %llu", &kib))
+		;
+	fclose(file);
+	must(kib);
+	return KIB(kib);
+}
+
+/* A leak checker knows nothing of pages: what four rounds of a leak take is out of the ordinary. */
+TEST_F(config, memory_goes_back_to_the_system)
+{
+	uint64_t before = available();
+	unsigned int i;
+
+	ASSERT_EQ(0, set(self, "size", "128M"));
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, set(self, "online", "1"));
+		ASSERT_EQ(0, set(self, "online", "0"));
+	}
+	EXPECT_TRUE(eventually(available() + MIB(256) > before));
+}
+
 TEST_F(config, files_start_with_the_default_quota)
 {
 	struct drm_npool_bo_create bo;

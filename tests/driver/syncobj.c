@@ -84,6 +84,7 @@ TEST_F(syncobj, sync_file_of_a_point)
 	struct drm_syncobj_transfer transfer = { .src_handle = self->sync, .src_point = 3 };
 	struct drm_syncobj_handle export =
 		{ .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE };
+	struct sync_fence_info fence = { .status = 0 };
 	struct sync_file_info info = { .num_fences = 0 };
 	struct pollfd pollfd = { .events = POLLIN };
 
@@ -97,9 +98,11 @@ TEST_F(syncobj, sync_file_of_a_point)
 	EXPECT_EQ(0, info.status);
 	EXPECT_EQ(0, queue_end(self->fd, self->slow_queue));
 	EXPECT_EQ(1, poll(&pollfd, 1, -1));
-	info.num_fences = 0;
+	/* Whoever waits by the fence alone learns how the submit ended. */
+	info = (struct sync_file_info){ .num_fences = 1, .sync_fence_info = (uintptr_t)&fence };
 	EXPECT_EQ(0, call(export.fd, SYNC_IOC_FILE_INFO, &info));
-	EXPECT_NE(0, info.status);
+	EXPECT_EQ(-ECANCELED, info.status);
+	EXPECT_EQ(-ECANCELED, fence.status);
 	close(export.fd);
 }
 
