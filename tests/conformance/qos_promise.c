@@ -78,12 +78,36 @@ TEST_F(promise, members_change_under_a_reservation)
 	EXPECT_EQ(0, accel_npu_remove(dev, late));
 	late = npu_add(dev, KIB(64), 0);
 	next = npu_add(dev, KIB(64), 0);
-	EXPECT_GE(rate, reserved(dev, late, 0));
-	EXPECT_GE(rate, reserved(dev, next, 1));
+	EXPECT_EQ(rate, reserved(dev, late, 0));
+	EXPECT_EQ(rate, reserved(dev, late, 1));
+	EXPECT_EQ(rate, reserved(dev, next, 0));
+	EXPECT_EQ(rate, reserved(dev, next, 1));
 	accel_queue_destroy(queue);
 	EXPECT_TRUE(eventually(ports_rest(dev, &late, 1)));
 	EXPECT_TRUE(eventually(ports_rest(dev, &next, 1)));
 	EXPECT_EQ(0, accel_npu_remove(dev, late));
+	EXPECT_EQ(0, accel_npu_remove(dev, next));
+}
+
+/* What comes in a member's place has nothing to do with what was reserved there. */
+TEST_F(promise, a_reservation_ends_with_its_member)
+{
+	const uint64_t rate = PERCENT;
+	struct accel_dev *dev = self->p.dev;
+	uint32_t gone = npu_add(dev, KIB(64), 0), next;
+	struct accel_queue *queue, *any;
+
+	ASSERT_EQ(0, reserve(dev, self->slow, rate, gone, self->slow, &queue));
+	ASSERT_EQ(0, accel_npu_remove(dev, gone));
+	next = npu_add(dev, KIB(64), 0);
+	EXPECT_EQ(0, reserved(dev, next, 0));
+	ASSERT_EQ(0, reserve(dev, self->slow, rate, ACCEL_NPU_ANY, self->fast, &any));
+	EXPECT_EQ(rate, reserved(dev, next, 0));
+	accel_queue_destroy(queue);
+	EXPECT_TRUE(eventually(!reserved(dev, self->slow, 1)));
+	EXPECT_EQ(rate, reserved(dev, next, 0));
+	accel_queue_destroy(any);
+	EXPECT_TRUE(eventually(!reserved(dev, next, 0)));
 	EXPECT_EQ(0, accel_npu_remove(dev, next));
 }
 
@@ -118,6 +142,42 @@ TEST_F(promise, deadline_is_promised_and_kept)
 	accel_queue_destroy(queue);
 	accel_buffer_close(a);
 	accel_buffer_close(b);
+}
+
+TEST_F(promise, what_has_moved_is_promised_no_more)
+{
+	struct accel_queue *queue = queue_of(self->p.dev, self->slow, ACCEL_CLASS_DEADLINE);
+	struct accel_submit_qos qos = due(now_ns() + SOON);
+	uint64_t seqno;
+
+	ASSERT_EQ(0, copy_qos(queue, self->here, self->there, PIECE, SEGS, NULL, &qos, &seqno,
+			      NULL));
+	EXPECT_TRUE(eventually(promised(self->p.dev, self->slow, 1) < (SEGS - 1) * PIECE &&
+			       promised(self->p.dev, self->fast, 0) < (SEGS - 1) * PIECE));
+	EXPECT_LT(0, promised(self->p.dev, self->slow, 1));
+	EXPECT_EQ(-ETIME, accel_queue_wait(queue, seqno, 0, NULL));
+	accel_queue_destroy(queue);
+}
+
+/* It moves on, as bulk, and others can be promised what it was. */
+TEST_F(promise, what_is_late_is_promised_no_more)
+{
+	struct accel_queue *queue = queue_of(self->p.dev, self->slow, ACCEL_CLASS_DEADLINE);
+	struct accel_submit_qos qos = due(now_ns() + 6 * SEC_NS);
+	uint64_t seqno;
+
+	ASSERT_EQ(0, copy_qos(queue, self->here, self->there, PIECE, 64, &self->gate, &qos, &seqno,
+			      NULL));
+	EXPECT_EQ(64 * PIECE, promised(self->p.dev, self->slow, 1));
+	while (now_ns() <= qos.deadline_ns)
+		nap(100);
+	gate_open(&self->gate);
+	EXPECT_TRUE(eventually(!promised(self->p.dev, self->slow, 1) &&
+			       !promised(self->p.dev, self->fast, 0)));
+	EXPECT_EQ(-ETIME, accel_queue_wait(queue, seqno, 0, NULL));
+	accel_queue_destroy(queue);
+	EXPECT_TRUE(eventually(class_stats(self->p.dev, self->slow, ACCEL_CLASS_DEADLINE).demoted
+			       == 1));
 }
 
 /* Asks for a transfer that is refused, then for the same at the earliest that was told. */

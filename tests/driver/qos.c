@@ -6,6 +6,8 @@
 #include "classes.h"
 
 #define WIDE_NPUS 17		/* one more than a submit with a deadline may touch */
+#define PROMISES 4096		/* of an open file */
+#define DEPTH 256		/* submits of a queue */
 
 /* --- what is asked for -------------------------------------------------------------------- */
 
@@ -340,7 +342,7 @@ TEST_F(qos, too_wide)
 static int share_as_nobody(int sock, const void *arg)
 {
 	const struct poor *poor = arg;
-	uint32_t bo = bo_new(poor->fd, poor->npu, MIB(2)).handle;
+	uint32_t bo = bo_new(poor->fd, poor->npu, MIB(2)).handle, first;
 	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 40 * SEC_NS };
 
 	(void)sock;
@@ -348,13 +350,16 @@ static int share_as_nobody(int sock, const void *arg)
 	must_ok(setuid(65534));
 	wait_behind(&submit, &poor->gate);
 	/* 680 MB can be promised until then: half of it is 324 MiB. */
-	submit.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
+	submit.queue = first = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
 	must_ok(copy_times(poor->fd, &submit, bo, bo, MIB(1), 200));
 	submit.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
 	must(copy_times(poor->fd, &submit, bo, bo, MIB(1), 200) == -EBUSY);
 	must(submit.reason == DRM_NPOOL_REASON_SHARE);
 	must(submit.earliest_ns > submit.deadline_ns);
 	must_ok(copy_times(poor->fd, &submit, bo, bo, MIB(1), 50));
+	/* What it gives up it can have again. */
+	must_ok(queue_end(poor->fd, first));
+	must_ok(copy_times(poor->fd, &submit, bo, bo, MIB(1), 200));
 	return 0;
 }
 
@@ -370,6 +375,72 @@ TEST_F(qos, one_file_has_half)
 	/* The rest is there for another file. */
 	submit.queue = queue_of(self->fd, self->slow, DRM_NPOOL_CLASS_DEADLINE, 0);
 	EXPECT_EQ(0, copy_times(self->fd, &submit, self->bo, self->bo, MIB(1), 200));
+	gate_end(poor.fd, self->p.dev, &poor.gate);
+	close(poor.fd);
+}
+
+static int move_as_nobody(int sock, const void *arg)
+{
+	const struct poor *poor = arg;
+	uint32_t bo = bo_new(poor->fd, poor->npu, MIB(2)).handle, i;
+
+	(void)sock;
+	must_ok(setgid(65534));
+	must_ok(setuid(65534));
+	for (i = 0; i < 32; i++) {
+		struct drm_npool_submit submit = {
+			.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0),
+			.deadline_ns = now_ns() + 3 * SEC_NS,
+		};
+
+		must_ok(copy_times(poor->fd, &submit, bo, bo, MIB(1), 1));
+		must_ok(wait_for(poor->fd, submit.queue, 1));
+	}
+	return 0;
+}
+
+/* In all it moves more than can be promised to it at once. */
+TEST_F(qos, what_has_moved_is_not_of_its_half)
+{
+	struct poor poor = { .fd = self->fd, .npu = self->slow };
+	struct child child = child_start(move_as_nobody, &poor);
+
+	EXPECT_EQ(0, child_end(&child));
+}
+
+static int many_as_nobody(int sock, const void *arg)
+{
+	const struct poor *poor = arg;
+	uint32_t bo = bo_new(poor->fd, poor->npu, KIB(64)).handle, i, first = 0;
+	struct drm_npool_submit submit = { .deadline_ns = now_ns() + 50 * SEC_NS };
+
+	(void)sock;
+	must_ok(setgid(65534));
+	must_ok(setuid(65534));
+	wait_behind(&submit, &poor->gate);
+	for (i = 0; i < PROMISES; i++) {
+		if (i % DEPTH == 0)
+			submit.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
+		first = first ? first : submit.queue;
+		must_ok(copy_times(poor->fd, &submit, bo, bo, 64, 1));
+	}
+	submit.queue = queue_of(poor->fd, poor->npu, DRM_NPOOL_CLASS_DEADLINE, 0);
+	must(copy_times(poor->fd, &submit, bo, bo, 64, 1) == -EBUSY);
+	must(submit.reason == DRM_NPOOL_REASON_SHARE);
+	must_ok(queue_end(poor->fd, first));
+	for (i = 0; i < DEPTH; i++)
+		must_ok(copy_times(poor->fd, &submit, bo, bo, 64, 1));
+	return 0;
+}
+
+TEST_F(qos, promises_of_a_file_are_counted)
+{
+	struct poor poor = { .fd = node_open(), .npu = self->slow };
+	struct child child;
+
+	poor.gate = gate_new(poor.fd, self->p.dev);
+	child = child_start(many_as_nobody, &poor);
+	EXPECT_EQ(0, child_end(&child));
 	gate_end(poor.fd, self->p.dev, &poor.gate);
 	close(poor.fd);
 }

@@ -226,7 +226,7 @@ static void *load_npu(void *arg)
 					    DRM_NPOOL_CLASS_SCRUB, DRM_NPOOL_CLASS_LATENCY };
 	struct load *load = arg;
 	uint32_t bo = bo_new(load->fd, load->npu, KIB(256)).handle, queues[4], i;
-	uint64_t seed = load->seed;
+	uint64_t seed = load->seed, last[4] = { 0 };
 
 	for (i = 0; i < 3; i++)
 		queues[i] = queue_of(load->fd, load->npu, classes[i], 1 + rnd(&seed) % 1024);
@@ -241,11 +241,14 @@ static void *load_npu(void *arg)
 					     1 + rnd(&seed) % KIB(64), 1 + rnd(&seed) % 4);
 
 			load->bad += err && err != -EBUSY;
+			last[i] = err ? last[i] : submit.seqno;
 			load->rounds++;
 		}
 		for (i = 0; i < 4 && rnd(&seed) % 8 == 0; i++)
 			load->bad += !!wait_for(load->fd, queues[i], 1);
 	}
+	for (i = 0; i < 4; i++)
+		load->bad += !eventually(has_ended(load->fd, queues[i], last[i]));
 	return NULL;
 }
 
