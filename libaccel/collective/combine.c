@@ -4,6 +4,11 @@
  * its token, one flag a peer follows, and the owner adds up in the order of k. What
  * an owner's experts made here never travels. An owner of more tokens than a round
  * has room for says after each round that the next may come.
+ *
+ * Outputs that lie in this rank's buffer already stay there, and owners read them:
+ * they know the order that their rows are sorted in, and are told where those of
+ * each slot begin. Nobody needs to tell that they have read: who dispatches again
+ * has, and only then are there new outputs.
  */
 #include <stdlib.h>
 
@@ -26,6 +31,9 @@ struct ep_back {
 	uint32_t own;		/* next row of this rank's tokens */
 	bool whole;		/* begun by the call that does both halves */
 	bool in_place;		/* own rows are added up where the caller has them */
+	bool pull;		/* all are left for the owners to read */
+	bool *pulled;		/* [ranks], whose outputs this owner is to read */
+	uint32_t *next;		/* [ranks][slots], which of them is next */
 	bool stream;		/* past the cache */
 	char *scratch;		/* of a row as it travels back */
 };
@@ -35,12 +43,15 @@ void ep_back_free(struct ep_back *back)
 	if (!back)
 		return;
 	free(back->owners);
+	free(back->pulled);
+	free(back->next);
 	free(back->scratch);
 	free(back);
 }
 
 static int back_alloc(const struct accel_ep *ep, struct ep_lane *lane)
 {
+	uint32_t ranks = ep->shape->config.ranks;
 	struct ep_back *back;
 
 	if (lane->back)
@@ -48,9 +59,11 @@ static int back_alloc(const struct accel_ep *ep, struct ep_lane *lane)
 	back = calloc(1, sizeof(*back));
 	if (!back)
 		return -ENOMEM;
-	back->owners = calloc(ep->shape->config.ranks, sizeof(*back->owners));
+	back->owners = calloc(ranks, sizeof(*back->owners));
+	back->pulled = calloc(ranks, sizeof(*back->pulled));
+	back->next = calloc(ranks * ep->shape->config.slots, sizeof(*back->next));
 	back->scratch = aligned_alloc(EP_LINE, ep->shape->back_row);
-	if (!back->owners || !back->scratch) {
+	if (!back->owners || !back->pulled || !back->next || !back->scratch) {
 		ep_back_free(back);
 		return -ENOMEM;
 	}
@@ -85,6 +98,15 @@ static const void *convert(const struct accel_ep *ep, struct ep_back *back, uint
 	return back->scratch;
 }
 
+/* Where the rows of one owner begin, instead of the rows. */
+static void tell_bases(struct accel_ep *ep, uint32_t lane, struct ep_slot *slot, uint32_t rank)
+{
+	uint32_t *bases = ep_bases(ep, slot);
+
+	for (uint32_t i = 0; i < ep->shape->config.slots; i++)
+		bases[i] = ep_base(ep, ep->lanes[lane].recv, rank, i);
+}
+
 /* One round of rows to one owner. */
 static void send_back(struct accel_ep *ep, uint32_t lane_id, uint32_t rank)
 {
@@ -96,7 +118,8 @@ static void send_back(struct accel_ep *ep, uint32_t lane_id, uint32_t rank)
 	const struct ep_simd *simd = ep_simd();
 	void (*put)(void *, const void *, size_t) = back->stream ? simd->stream : simd->copy;
 	uint32_t first = owner->home;
-	bool stay = rank == ep->rank && back->in_place;
+	bool stay = back->pull || (rank == ep->rank && back->in_place);
+	struct ep_slot *slot = ep_slot(ep, rank, lane_id, ep->rank);
 
 	for (; owner->home < owner->end && homes[owner->home].token < end; owner->home++) {
 		const struct ep_home *home = &homes[owner->home];
@@ -109,14 +132,17 @@ static void send_back(struct accel_ep *ep, uint32_t lane_id, uint32_t rank)
 		ep_fence();
 	if (!stay)
 		ep->stats.bytes_back += (owner->home - first) * ep->shape->back_row;
-	ep_st(&ep_slot(ep, rank, lane_id, ep->rank)->back,
-	      ep_flag(ep->epoch, lane->generation, owner->round));
+	if (back->pull)
+		tell_bases(ep, lane_id, slot, rank);
+	slot->pull = back->pull;
+	ep_st(&slot->back, ep_flag(ep->epoch, lane->generation, owner->round));
 	owner->round++;
 	back->rest -= owner->round == owner->rounds;
 }
 
-static void start(const struct accel_ep *ep, struct ep_lane *lane, const struct accel_ep_rows *out)
+static void start(const struct accel_ep *ep, uint32_t lane_id, const struct accel_ep_rows *out)
 {
+	const struct ep_lane *lane = &ep->lanes[lane_id];
 	const struct accel_ep_config *config = &ep->shape->config;
 	const struct ep_recv *recv = lane->recv;
 	struct ep_back *back = lane->back;
@@ -126,6 +152,8 @@ static void start(const struct accel_ep *ep, struct ep_lane *lane, const struct 
 	back->round = 0;
 	back->whole = false;
 	back->in_place = out->dtype == config->back;
+	back->pull = back->in_place && out->rows && out->stride == ep->shape->back_row &&
+		     out->rows == ep_recv_out(ep, lane_id);
 	back->stream = ep_should_stream(ep, recv->total * ep->shape->back_row);
 	for (uint32_t rank = 0; rank < config->ranks; rank++) {
 		const struct ep_source *source = &recv->sources[rank];
@@ -162,7 +190,7 @@ int accel_ep_combine_begin(struct accel_ep *ep, uint32_t lane_id, const struct a
 	if (ret)
 		return ret;
 	since = clock_now();
-	start(ep, lane, out);
+	start(ep, lane_id, out);
 	ep_st(ep_cursor(ep, ep->rank, lane_id), 0);
 	for (uint32_t i = 1; i <= ranks; i++) {
 		rank = (ep->rank + i) % ranks;
@@ -179,14 +207,20 @@ int accel_ep_combine_begin(struct accel_ep *ep, uint32_t lane_id, const struct a
 	return 0;
 }
 
-/* Where the row of a choice of this rank lies. */
-static const void *row_of(struct accel_ep *ep, uint32_t lane_id, uint32_t token, uint32_t k)
+/* Where the row of a choice of this rank lies: whatever its host says, in a buffer. */
+static const void *row_of(struct accel_ep *ep, uint32_t lane_id, uint32_t token, uint32_t k,
+			  const struct accel_ep_place *place)
 {
 	const struct ep_lane *lane = &ep->lanes[lane_id];
 	const struct owner *self = &lane->back->owners[ep->rank];
 	const struct ep_home *home = &lane->recv->homes[lane->back->own];
 	struct ep_back *back = lane->back;
 
+	if (back->pulled[place->rank]) {
+		uint32_t i = back->next[place->rank * ep->shape->config.slots + place->slot]++;
+
+		return ep_out(ep, place->rank, lane_id, i < ep->shape->out_room ? i : 0);
+	}
 	if (!back->in_place || back->own == self->end || home->token != token || home->k != k)
 		return ep_back_row(ep, ep->rank, lane_id, token, k);
 	back->own++;
@@ -205,7 +239,7 @@ static void sum_token(struct accel_ep *ep, uint32_t lane_id, uint32_t token, voi
 	for (uint32_t k = 0; k < ep->shape->all_k; k++) {
 		if (choices[k].rank == EP_NOWHERE)
 			continue;
-		rows[count] = row_of(ep, lane_id, token, k);
+		rows[count] = row_of(ep, lane_id, token, k, &choices[k]);
 		weights[count++] = plan->weights[token * ep->shape->all_k + k];
 	}
 	if (config->back == ACCEL_EP_BF16)
@@ -232,6 +266,19 @@ static void sum_round(struct accel_ep *ep, uint32_t lane_id, const struct accel_
 	ep->stats.sum_ns += clock_now() - since;
 }
 
+/* Whose outputs are to be read, and where. */
+static void read_bases(struct accel_ep *ep, uint32_t lane, uint32_t rank)
+{
+	struct ep_back *back = ep->lanes[lane].back;
+	struct ep_slot *slot = ep_slot(ep, ep->rank, lane, rank);
+	const uint32_t *bases = ep_bases(ep, slot);
+	uint32_t slots = ep->shape->config.slots;
+
+	back->pulled[rank] = __atomic_load_n(&slot->pull, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; back->pulled[rank] && i < slots; i++)
+		back->next[rank * slots + i] = __atomic_load_n(&bases[i], __ATOMIC_RELAXED);
+}
+
 /* As owner: whether a round was added up. @missing: whose rows are not here. */
 static bool sum_more(struct accel_ep *ep, uint32_t lane_id, const struct accel_ep_rows *sum,
 		     struct ep_set *missing)
@@ -250,6 +297,9 @@ static bool sum_more(struct accel_ep *ep, uint32_t lane_id, const struct accel_e
 		}
 	if (!all)
 		return false;
+	for (rank = 0; rank < ranks; rank++)
+		if (ep_set_has(&ep->alive, rank))
+			read_bases(ep, lane_id, rank);
 	sum_round(ep, lane_id, sum);
 	if (++back->round == rounds_of(ep, lane->plan->tokens.count))
 		return true;

@@ -73,8 +73,9 @@ int accel_ep_dispatch_begin(struct accel_ep *ep, uint32_t lane_id,
 	return 0;
 }
 
-static void tell(const struct accel_ep *ep, const struct ep_lane *lane, struct accel_ep_recv *out)
+static void tell(const struct accel_ep *ep, uint32_t lane_id, struct accel_ep_recv *out)
 {
+	const struct ep_lane *lane = &ep->lanes[lane_id];
 	const struct ep_recv *recv = lane->recv;
 	bool packed = !recv->indexed && recv->total;
 
@@ -84,6 +85,8 @@ static void tell(const struct accel_ep *ep, const struct ep_lane *lane, struct a
 		.scales = ep->shape->config.send == ACCEL_EP_INT8 ? recv->scales : NULL,
 		.counts = recv->counts,
 		.origins = recv->origins,
+		.out = ep_recv_out(ep, lane_id),
+		.out_stride = ep->shape->back_row,
 		.buffer = packed ? recv->buffer : NULL,
 		.stride = ep->shape->payload,
 		.table_min = recv->table_min,
@@ -144,7 +147,7 @@ int accel_ep_dispatch_finish(struct accel_ep *ep, uint32_t lane_id, uint32_t fla
 	if (ret < 0)
 		return ret;
 	lane->state = EP_RECEIVED;
-	tell(ep, lane, recv);
+	tell(ep, lane_id, recv);
 	return 0;
 }
 

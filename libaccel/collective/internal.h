@@ -106,6 +106,12 @@ static inline uint32_t *ep_counts(const struct ep_slot *slot)
 	return (uint32_t *)(slot + 1);
 }
 
+/* Combine: which of @from's outputs is the first of each slot for a token of @to. */
+static inline uint32_t *ep_bases(const struct accel_ep *ep, struct ep_slot *slot)
+{
+	return (uint32_t *)((char *)ep_counts(slot) + ep->shape->counts_bytes);
+}
+
 static inline char *ep_row(const struct accel_ep *ep, uint32_t rank, uint32_t lane, uint32_t row)
 {
 	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->rows + row * ep->shape->row;
@@ -123,6 +129,12 @@ static inline char *ep_back_row(const struct accel_ep *ep, uint32_t rank, uint32
 
 	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->backs +
 	       at * ep->shape->back_row;
+}
+
+static inline char *ep_out(const struct accel_ep *ep, uint32_t rank, uint32_t lane, uint32_t row)
+{
+	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->outs +
+	       row * ep->shape->back_row;
 }
 
 /* group.c */

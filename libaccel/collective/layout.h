@@ -42,6 +42,7 @@ struct ep_slot {
 	uint32_t joining;	/* as s saw it */
 	/* Combine: all rows of this round for r are there. */
 	_Alignas(EP_LINE) uint64_t back;
+	uint32_t pull;		/* they are among s's outputs, by the bases: r is to read them */
 	/* s has taken the rows of this round out: r may send it the next (dispatch). */
 	_Alignas(EP_LINE) uint64_t room;
 	/* s has added up this round: r may send it the next (combine). */
@@ -76,11 +77,14 @@ struct ep_shape {
 	uint64_t payload;		/* bytes of a row's elements, padded */
 	uint64_t row;			/* bytes of a row with what comes after it */
 	uint64_t back_row;		/* bytes of a row on its way back */
-	uint64_t slot_bytes;		/* struct ep_slot and uint32_t counts[slots], padded */
+	uint64_t counts_bytes;		/* of uint32_t [slots], padded */
+	uint64_t slot_bytes;		/* struct ep_slot, counts and bases */
 	uint64_t lane[ACCEL_EP_LANES];	/* of a lane's cursor, which has a line of its own */
-	uint64_t slots;			/* of slot 0, from the lane's start; so are the next two */
+	uint64_t slots;			/* of slot 0, from the lane's start; so are the next three */
 	uint64_t rows;
 	uint64_t backs;			/* row of token t and k: (t % chunk_tokens) * all_k + k */
+	uint64_t outs;			/* what experts here made, as recv is sorted */
+	uint32_t out_room;		/* rows of it */
 	uint64_t bytes;			/* of the whole buffer */
 };
 

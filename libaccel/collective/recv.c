@@ -432,3 +432,14 @@ int ep_recv_more(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_s
 		ret = take_all(ep, lane, recv);
 	return ret ? ret : 1;
 }
+
+void *ep_recv_out(const struct accel_ep *ep, uint32_t lane)
+{
+	const struct ep_recv *recv = ep->lanes[lane].recv;
+
+	/* What comes back in several rounds does so for every rank. */
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		if (recv->sources[rank].tokens > ep->shape->config.chunk_tokens)
+			return NULL;
+	return recv->total <= ep->shape->out_room ? ep_out(ep, ep->rank, lane, 0) : NULL;
+}

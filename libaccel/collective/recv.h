@@ -59,6 +59,20 @@ struct ep_recv {
 /* Of a lane, for its next dispatch; -ENOMEM. */
 int ep_recv_start(const struct accel_ep *ep, struct ep_lane *lane);
 
+/* Packed row that is the first of a source's for a slot. */
+static inline uint32_t ep_base(const struct accel_ep *ep, const struct ep_recv *recv,
+			       uint32_t rank, uint32_t slot)
+{
+	uint32_t slots = ep->shape->config.slots, ranks = ep->shape->config.ranks;
+
+	if (rank)
+		return recv->end[(rank - 1) * slots + slot];
+	return slot ? recv->end[(ranks - 1) * slots + slot - 1] : 0;
+}
+
+/* Room that owners read the outputs of experts from, or NULL. */
+void *ep_recv_out(const struct accel_ep *ep, uint32_t lane);
+
 /* Takes what is there; 1: there was something, 0: nothing, else an error. @missing: who is. */
 int ep_recv_more(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_set *missing);
 

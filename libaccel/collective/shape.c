@@ -82,6 +82,16 @@ static uint32_t room_rows(const struct accel_ep_config *config, uint32_t all_k)
 	return rows < config->chunk_tokens ? config->chunk_tokens : rows;
 }
 
+/* Experts here make as many rows as choices of one rank's chunk, if all get alike. */
+static uint32_t out_rows(const struct accel_ep_config *config, uint32_t all_k)
+{
+	uint64_t rows = (uint64_t)config->chunk_tokens * all_k, most = rows * config->ranks;
+
+	if (config->room_percent > 100)
+		rows = rows * config->room_percent / 100;
+	return rows < most ? rows : most;
+}
+
 static void lay_out(struct ep_shape *shape)
 {
 	const struct accel_ep_config *config = &shape->config;
@@ -92,13 +102,14 @@ static void lay_out(struct ep_shape *shape)
 	shape->payload = pad((uint64_t)config->hidden * shape->element, EP_LINE);
 	shape->row = shape->payload + pad(sizeof(struct ep_meta), EP_LINE);
 	shape->back_row = pad((uint64_t)config->hidden * shape->back_element, EP_LINE);
-	shape->slot_bytes = sizeof(struct ep_slot) +
-			    pad(config->slots * sizeof(uint32_t), EP_LINE);
+	shape->counts_bytes = pad(config->slots * sizeof(uint32_t), EP_LINE);
+	shape->slot_bytes = sizeof(struct ep_slot) + 2 * shape->counts_bytes;
 	shape->slots = EP_LINE;
 	shape->rows = pad(shape->slots + config->ranks * shape->slot_bytes, PAGE);
 	shape->backs = pad(shape->rows + shape->room * shape->row, PAGE);
-	lane_bytes = shape->backs + (uint64_t)config->chunk_tokens * shape->all_k * shape->back_row;
-	lane_bytes = pad(lane_bytes, PAGE);
+	shape->outs = shape->backs +
+		      (uint64_t)config->chunk_tokens * shape->all_k * shape->back_row;
+	lane_bytes = pad(shape->outs + shape->out_room * shape->back_row, PAGE);
 	for (uint32_t lane = 0; lane < ACCEL_EP_LANES; lane++)
 		shape->lane[lane] = lane * lane_bytes;
 	shape->bytes = ACCEL_EP_LANES * lane_bytes;
@@ -115,6 +126,7 @@ int ep_shape(const struct accel_ep_config *config, struct ep_shape *shape)
 		return -EINVAL;
 	new.all_k = config->top_k + config->shared;
 	new.room = room_rows(&new.config, new.all_k);
+	new.out_room = out_rows(&new.config, new.all_k);
 	lay_out(&new);
 	*shape = new;
 	return 0;

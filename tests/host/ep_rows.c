@@ -32,10 +32,38 @@ TEST(ranks)
 		struct accel_ep_config config = usual(counts[i]);
 		struct world *w = world_make(&config);
 
-		for (uint32_t round = 0; round < scaled(20); round++)
+		for (uint32_t round = 0; round < scaled(20); round++) {
+			w->pull = round & 2;
+			w->skew = round % SKEWS;
 			world_loop(w, round % ACCEL_EP_LANES, 0);
+		}
 		world_free(w);
 	}
+}
+
+/* Outputs that owners read where experts put them, of some ranks only; and without room. */
+TEST(pulled)
+{
+	struct accel_ep_config config = usual(4);
+	struct world *w;
+	uint32_t without = 0;
+
+	config.room_percent = 100;
+	w = world_make(&config);
+	for (uint32_t round = 0; round < scaled(40); round++) {
+		w->pull = true;
+		w->skew = round % SKEWS;
+		world_fill(w, 0);
+		world_dispatch(w, 0, round & 1 ? ACCEL_EP_INDEXED : 0);
+		for (uint32_t rank = 0; rank < 4; rank++) {
+			without += !w->ranks[rank].recv[0].out;
+			if (round & 4 && rank & 1)
+				w->ranks[rank].recv[0].out = NULL;
+		}
+		world_combine(w, 0);
+	}
+	ASSERT_LT(0, without);
+	world_free(w);
 }
 
 /* Every type in, on the way, out and back; and both forms of output. */
@@ -57,6 +85,7 @@ TEST(types)
 				w->dtype = dtype;
 				w->out_dtype = mix >> 1 & 1;
 				w->sum_dtype = mix >> 3 & 1;
+				w->pull = dtype;
 				world_loop(w, 0, 0);
 				world_loop(w, 0, ACCEL_EP_INDEXED);
 				world_free(w);
@@ -200,11 +229,13 @@ TEST(unleashed)
 	struct accel_ep_config config = usual(4);
 	struct world *w = world_make(&config);
 
-	w->skew = SKEW_HOT;
-	world_fill(w, 0);
-	world_each(w, step_many, 0, scaled(500));
-	world_check_recv(w, 0);
-	world_check_sum(w, 0);
+	for (uint32_t pull = 0; pull < 2; pull++) {
+		w->pull = pull;
+		world_fill(w, 0);
+		world_each(w, step_many, 0, scaled(500));
+		world_check_recv(w, 0);
+		world_check_sum(w, 0);
+	}
 	world_free(w);
 }
 

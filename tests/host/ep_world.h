@@ -30,6 +30,7 @@ struct world_rank {
 	uint8_t *active[ACCEL_EP_LANES];
 	uint8_t *seen[ACCEL_EP_LANES];	/* [max_tokens][all_k], arrived somewhere */
 	void *sum[ACCEL_EP_LANES];
+	void *made[ACCEL_EP_LANES];
 	struct accel_ep_tokens tokens[ACCEL_EP_LANES];
 	struct accel_ep_recv recv[ACCEL_EP_LANES];
 	struct accel_ep_rows out[ACCEL_EP_LANES];
@@ -51,6 +52,7 @@ struct world {
 	uint32_t dtype;
 	uint32_t out_dtype;
 	uint32_t sum_dtype;
+	bool pull;			/* experts put out where owners read it, if there is room */
 	enum skew skew;
 };
 
@@ -119,7 +121,8 @@ static inline void world_lane_free(struct world_rank *r, uint32_t lane)
 	free(r->active[lane]);
 	free(r->seen[lane]);
 	free(r->sum[lane]);
-	free(r->out[lane].rows);
+	free(r->made[lane]);
+	r->made[lane] = NULL;
 	memset(&r->out[lane], 0, sizeof(r->out[lane]));
 }
 
@@ -391,10 +394,13 @@ static inline void world_make_out(struct world *w, uint32_t rank, uint32_t lane)
 	struct world_rank *r = &w->ranks[rank];
 	const struct accel_ep_recv *recv = &r->recv[lane];
 	uint64_t stride = w->config.hidden * element_of(w->out_dtype) + 4;
+	bool pull = w->pull && recv->out && w->out_dtype == w->config.back;
 
-	free(r->out[lane].rows);
-	r->out[lane] = (struct accel_ep_rows){ malloc(recv->total * stride + 1), stride,
-					       w->out_dtype };
+	free(r->made[lane]);
+	r->made[lane] = malloc(recv->total * stride + 1);
+	r->out[lane] = (struct accel_ep_rows){ pull ? recv->out : r->made[lane],
+					       pull ? recv->out_stride : stride, w->out_dtype };
+	stride = r->out[lane].stride;
 	for (uint32_t row = 0; row < recv->total; row++) {
 		const struct accel_ep_origin *from = &recv->origins[row];
 		int32_t expert = expert_of(w, &w->ranks[from->rank].tokens[lane], from->token,

@@ -113,6 +113,9 @@ struct accel_ep_info {
 
 void accel_ep_info(const struct accel_ep *ep, struct accel_ep_info *info);
 
+/** accel_ep_members() - @alive: [ranks], 1 for who takes part in the group as it is now */
+void accel_ep_members(const struct accel_ep *ep, uint8_t *alive);
+
 /**
  * accel_ep_absent() - ranks that the last call of this rank that failed was waiting for
  * @ranks: room for *@count, or NULL
@@ -182,6 +185,13 @@ struct accel_ep_recv {
 	const float *scales;	/* [total] if INT8, else NULL; NaN: an element was not finite */
 	const uint32_t *counts;	/* [slots], rows of each expert */
 	const struct accel_ep_origin *origins;	/* [total] */
+	/*
+	 * Room for what the experts make, [total] rows of config.back, the caller's until it
+	 * gives them to accel_ep_combine_begin(): owners read them where they are, so that
+	 * nothing is copied. NULL where there is none.
+	 */
+	void *out;
+	uint64_t out_stride;	/* bytes from row to row */
 	struct accel_buffer *buffer;	/* that @rows lies in, from its start; NULL if indexed */
 	uint64_t stride;	/* bytes from row to row, a multiple of 64 */
 	uint64_t table_min;	/* oldest table that a rank used */
@@ -239,7 +249,8 @@ struct accel_ep_rows {
 /**
  * accel_ep_combine_begin() - send experts' outputs back to the tokens' owners
  * @out: [recv.total], row i belongs to recv.origins[i]; only read, and stays as it is
- *	 until combine_finish returned 0
+ *	 until combine_finish returned 0, rows of recv.out until the lane's next
+ *	 dispatch_finish
  */
 int accel_ep_combine_begin(struct accel_ep *ep, uint32_t lane, const struct accel_ep_rows *out,
 			   int64_t timeout_ns);
