@@ -143,10 +143,10 @@ TEST(killed_anywhere_the_living_go_on)
 	}
 	EXPECT_TRUE(all_meet(record));
 	EXPECT_EQ(0, ep_ld(&record->quarrels));
-	ep_st(&record->stop, 1);
 	for (uint32_t i = 0; i < PROCESSES; i++)
 		child_kill(&children[i]);
-	/* Whom it waits for is dead, and so it sees that it may stop. */
+	/* One that stopped alone would be waited for; now it is alone. */
+	ep_st(&record->stop, 1);
 	pthread_join(thread, NULL);
 	munmap(record, sizeof(*record));
 }
