@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What an administrator sets without a call: npool_sim's directory of software
- * NPUs, and the modules' parameters.
+ * What an administrator sets: npool_sim's directory of software NPUs, the modules'
+ * parameters, faults that nobody else can see.
  */
 #include "npool.h"
 
@@ -241,6 +241,24 @@ TEST_F(config, files_start_with_the_default_quota)
 	close(fd);
 	fd = node_open();
 	EXPECT_EQ(0, bo_try(fd, self->p.npu[0], MIB(1), &bo));
+	close(fd);
+}
+
+/* The best may refuse after it was chosen: then another is asked. */
+TEST_F(config, any_goes_on_to_the_next_best)
+{
+	uint32_t *npus = self->p.npu;
+	struct drm_npool_bo_create bo = { .size = KIB(64), .npus = (uintptr_t)npus,
+					  .npu_count = 2, .placement = DRM_NPOOL_PLACE_ANY };
+	int fd = node_open();
+
+	bo_new(fd, npus[1], KIB(4));
+	ASSERT_EQ(0, accel_npu_inject(self->p.dev, npus[0], ACCEL_FAULT_ALLOC, 2));
+	ASSERT_EQ(0, call(fd, DRM_IOCTL_NPOOL_BO_CREATE, &bo));
+	EXPECT_EQ(OWN_BYTES, npu_free(self->p.dev, npus[0]));
+	EXPECT_EQ(OWN_BYTES - KIB(68), npu_free(self->p.dev, npus[1]));
+	ASSERT_EQ(0, accel_npu_inject(self->p.dev, npus[1], ACCEL_FAULT_ALLOC, 1));
+	EXPECT_EQ(-ENOSPC, call(fd, DRM_IOCTL_NPOOL_BO_CREATE, &bo));
 	close(fd);
 }
 
