@@ -256,9 +256,14 @@ static void init_ports(struct soft_control *control, uint32_t slot)
 {
 	struct soft_qos *qos = &control->qos;
 
-	for (uint32_t i = 2 * slot; i < 2 * slot + 2; i++)
+	for (uint32_t i = 2 * slot; i < 2 * slot + 2; i++) {
+		uint64_t clock = qos->ports[i].clock;
+
 		qos_port_init(&qos->ports[i], control->npus[slot].bandwidth,
 			      atomic_load(&qos->slack), atomic_load(&qos->policy));
+		/* Clients may still have a place in the time of who had the slot before. */
+		qos->ports[i].clock = clock;
+	}
 }
 
 /*

@@ -320,6 +320,48 @@ TEST_F(waiting, for_one_that_is_stopped)
 	clear_ports(&self->p, self->guests);
 }
 
+/*
+ * How far a queue is ahead of a port's clock with what it waits for, in parts of
+ * how far a window takes it. A slot's next member must not have it wait longer.
+ */
+static uint64_t windows_ahead(const struct pool *p, struct accel_queue *queue, uint32_t port)
+{
+	const struct qos_share *share = &((struct soft_queue *)queue)->flow.group->share[port % 2];
+	const struct qos_visitor *visitor = &visitor_of(queue)->visitor;
+	struct soft_turn turn;
+	uint64_t ahead;
+
+	soft_qos_lock(inside(p), &turn);
+	ahead = visitor->asks[0].node[port % 2].key - turn.ports.port[port].clock;
+	soft_qos_unlock(&turn);
+	return ahead / share->step;
+}
+
+TEST_F(waiting, no_longer_where_a_member_took_anothers_slot)
+{
+	uint32_t slot = slot_of(&self->p, 3);
+	struct accel_buffer *buffer;
+	unsigned int i;
+	uint64_t seqno;
+
+	buffer = buffer_on(self->p.dev, self->p.npu[3], MIB(1));
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(0, run_fill(self->queue, buffer, 0, MIB(1), i));
+	accel_buffer_close(buffer);
+	must_ok(accel_npu_remove(self->p.dev, self->p.npu[3]));
+	self->p.npu[3] = npu_add(self->p.dev, OWN_BYTES, 0);
+	ASSERT_EQ(slot, slot_of(&self->p, 3));
+
+	buffer = buffer_on(self->p.dev, self->p.npu[3], KIB(64));
+	fill_ports(&self->p, self->guests, 1, 3, FOREVER);
+	seqno = submit_copy(self->queue, buffer, self->src, KIB(64));
+	EXPECT_TRUE(eventually(waits(&self->p, self->queue)));
+	EXPECT_GE(1, windows_ahead(&self->p, self->queue, 2 * slot + 1));
+	clear_ports(&self->p, self->guests);
+	EXPECT_EQ(0, accel_queue_wait(self->queue, seqno, LONG_NS, NULL));
+	accel_buffer_close(buffer);
+}
+
 static void *die_with_the_lock(void *arg)
 {
 	struct soft_dev *dev = arg;
