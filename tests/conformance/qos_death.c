@@ -36,8 +36,11 @@ TEST_F(promise, promises_are_the_pools_and_die_with_their_owner)
 	struct accel_queue *queue;
 	struct accel_submit_qos qos = { .deadline_ns = now_ns() + SOON };
 	struct accel_admission told;
+	struct accel_qos_info info;
 
 	EXPECT_EQ(PERCENT * 50, port_info(self->p.dev, self->slow, 1).reserved);
+	ASSERT_EQ(0, accel_qos_info(self->p.dev, &info));
+	EXPECT_EQ(0, info.reserved);
 	EXPECT_EQ(MANY * PIECE, port_info(self->p.dev, self->slow, 0).promised);
 	EXPECT_EQ(-EBUSY, reserve(self->p.dev, self->slow, PERCENT * 50, self->fast,
 				  self->slow, &queue));

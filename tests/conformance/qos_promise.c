@@ -54,6 +54,7 @@ TEST_F(promise, no_port_reserves_more_than_it_has)
 	EXPECT_EQ(-EBUSY, reserve(dev, slow, PERCENT * 86, slow, ACCEL_NPU_ANY, &none));
 	EXPECT_EQ(0, reserved(dev, fast, 0) | reserved(dev, fast, 1));
 	EXPECT_EQ(0, reserved(dev, slow, 0) | reserved(dev, slow, 1));
+	EXPECT_EQ(0, reserved(dev, self->p.npu[0], 1));
 	ASSERT_EQ(0, reserve(dev, slow, PERCENT * 44, fast, slow, &a));
 	EXPECT_EQ(-EBUSY, reserve(dev, slow, PERCENT * 42, fast, slow, &none));
 	EXPECT_EQ(PERCENT * 44, reserved(dev, slow, 1));
