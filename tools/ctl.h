@@ -161,5 +161,6 @@ int cmd_qos(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_bench_qos(int argc, char **argv);
+int cmd_bench_ep(int argc, char **argv);
 
 #endif

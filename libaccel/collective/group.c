@@ -302,6 +302,12 @@ void accel_ep_info(const struct accel_ep *ep, struct accel_ep_info *info)
 	};
 }
 
+void accel_ep_members(const struct accel_ep *ep, uint8_t *alive)
+{
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		alive[rank] = ep_set_has(&ep->alive, rank);
+}
+
 void accel_ep_absent(const struct accel_ep *ep, uint32_t *ranks, uint32_t *count)
 {
 	uint32_t room = *count, found = 0;
