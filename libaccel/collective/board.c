@@ -70,12 +70,15 @@ int ep_board_map(int fd, const struct accel_ep_config *config, struct ep_board *
 	return 0;
 }
 
+bool ep_client_lives(struct accel_dev *dev, uint64_t client)
+{
+	return client == accel_client_id(dev) || accel_client_alive(dev, client);
+}
+
 bool ep_board_lives(const struct ep_board *board, struct accel_dev *dev, uint32_t rank,
 		    uint32_t life, uint64_t client)
 {
-	if (!life || ep_ld(&board->seats[rank].life) != life)
-		return false;
-	return client == accel_client_id(dev) || accel_client_alive(dev, client);
+	return life && ep_ld(&board->seats[rank].life) == life && ep_client_lives(dev, client);
 }
 
 bool ep_board_taken(const struct ep_board *board, struct accel_dev *dev, const uint32_t *ranks,

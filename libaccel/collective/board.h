@@ -70,6 +70,8 @@ int ep_board_create(const struct accel_ep_config *config, int *fd);
 int ep_board_map(int fd, const struct accel_ep_config *config, struct ep_board **board);
 void ep_board_unmap(struct ep_board *board);
 
+/* One that cannot be asked about is not taken for dead. */
+bool ep_client_lives(struct accel_dev *dev, uint64_t client);
 /* Whether the life that a rank led goes on. */
 bool ep_board_lives(const struct ep_board *board, struct accel_dev *dev, uint32_t rank,
 		    uint32_t life, uint64_t client);

@@ -38,7 +38,7 @@ static int look(const struct ep_board *board, struct sight *sight)
 	return 0;
 }
 
-/* A seat's client is asked once for all ranks of its process, which are neighbours mostly. */
+/* A client is asked once for all ranks of its process, which are neighbours mostly. */
 struct census {
 	uint64_t client;
 	bool lives;
@@ -49,11 +49,13 @@ static bool seat_lives(const struct accel_ep_group *group, uint32_t rank, uint32
 {
 	uint64_t client = ep_ld(&group->board->seats[rank].client);
 
+	if (!life || ep_ld(&group->board->seats[rank].life) != life)
+		return false;
 	if (client != census->client) {
 		census->client = client;
-		census->lives = ep_board_lives(group->board, group->dev, rank, life, client);
+		census->lives = ep_client_lives(group->dev, client);
 	}
-	return life && census->lives && ep_ld(&group->board->seats[rank].life) == life;
+	return census->lives;
 }
 
 /* Ranks of a process sit down one by one; the lowest, whose door it is, says when all have. */
