@@ -34,7 +34,7 @@
 #define QOS_LOOKS	8u		/* waiters that are looked at to fill a port */
 #define QOS_BESIDE	16u		/* a window behind that of another is this part of it */
 #define QOS_STEPS	64u		/* flows that change their rank by themselves in a call */
-#define QOS_DEMANDS	4096u		/* transfers that a port promises at once */
+#define QOS_DEMANDS	8192u		/* transfers that a port promises at once */
 #define QOS_NO_PORT	0xffffffffu
 #define QOS_WEIGHT	64u		/* of a queue that says nothing */
 #define QOS_MAX_WEIGHT	1024u
