@@ -21,7 +21,7 @@ wanted() {
 		module)	echo "gcc make $([ -n "${KDIR-}" ] || echo headers)" ;;
 		source)	echo "$source" ;;
 		lint)	echo "$build $source headers sparse perl python3 shellcheck man-db groff git" ;;
-		bench)	echo "$build $kernel $source memcached" ;;
+		bench)	echo "$build $kernel $source memcached openmpi-bin libopenmpi-dev" ;;
 		*)	echo "tests/deps.sh: no set $set" >&2; exit 2 ;;
 		esac
 	done | tr ' ' '\n' | sort -u

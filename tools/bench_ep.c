@@ -5,6 +5,7 @@
  * rounds, in turns, so that what disturbs the machine disturbs all of them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -100,7 +101,7 @@ static int start_rank(struct bench *bench, uint32_t rank, const char *uri)
 	int orders[2], answers[2];
 	pid_t pid;
 
-	if (pipe(orders) || pipe(answers))
+	if (pipe2(orders, O_CLOEXEC) || pipe2(answers, O_CLOEXEC))
 		return -errno;
 	pid = fork();
 	if (pid < 0)

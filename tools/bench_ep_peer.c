@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* accelctl bench ep's peer: ep-mpi under mpirun, told what to do by a pipe. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <spawn.h>
@@ -42,13 +43,11 @@ static int start(struct ep_peer *peer, const struct ep_load *load, const char *p
 	argv[n++] = (char *)program;
 	for (int i = 1; i < 6; i++)
 		argv[n++] = numbers[i];
-	if (pipe(to) || pipe(from))
+	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC))
 		return -errno;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, to[0], 0);
 	posix_spawn_file_actions_adddup2(&actions, from[1], 1);
-	posix_spawn_file_actions_addclose(&actions, to[1]);
-	posix_spawn_file_actions_addclose(&actions, from[0]);
 	err = posix_spawnp(&peer->pid, "mpirun", &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(to[0]);
