@@ -212,9 +212,13 @@ TEST_F(device, npu_name_is_free_after_removal)
 	npu_config(&config, KIB(64), 0);
 	ASSERT_EQ(0, accel_npu_add(self->p.dev, &config, &first));
 	for (i = 0; i < scaled(20); i++) {
+		/* Though it stays listed for as long as a buffer refers to it. */
+		struct accel_buffer *held = buffer_on(self->p.dev, first, KIB(4));
+
 		ASSERT_EQ(0, accel_npu_remove(self->p.dev, first));
 		ASSERT_EQ(0, accel_npu_add(self->p.dev, &config, &second));
 		ASSERT_LT(first, second);
+		accel_buffer_close(held);
 		first = second;
 	}
 	EXPECT_EQ(0, accel_npu_remove(self->p.dev, first));
