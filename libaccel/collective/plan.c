@@ -136,7 +136,6 @@ static void choose_all(struct accel_ep *ep, struct ep_plan *plan, uint32_t token
 void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_ep_tokens *tokens)
 {
 	const struct accel_ep_config *config = &ep->shape->config;
-	uint64_t rows = 0;
 
 	plan->tokens = *tokens;
 	plan->dropped = 0;
@@ -148,8 +147,7 @@ void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_
 	memset(plan->dests, 0, config->ranks * sizeof(*plan->dests));
 	for (uint32_t token = 0; token < tokens->count; token++)
 		choose_all(ep, plan, token);
-	for (uint32_t rank = 0; rank < config->ranks; rank++)
-		rows += plan->rows[rank];
-	plan->stream = ep_should_stream(ep, rows * ep->shape->row);
+	plan->cached = EP_CACHE_MAX / ep_set_count(&ep->alive);
+	plan->streamed = false;
 	ep->stats.dropped += plan->dropped;
 }

@@ -8,8 +8,8 @@
 /* Rank of a choice that goes nowhere. */
 #define EP_NOWHERE	UINT16_MAX
 /*
- * Bytes that all ranks write in a call before they bypass the cache: more would not be
- * in it any more when they are read.
+ * Bytes that all ranks write in a call before they bypass the cache: of more the first
+ * would not be in it any more when they are read.
  */
 #define EP_CACHE_MAX	(24u << 20)
 
@@ -29,7 +29,8 @@ struct ep_plan {
 	uint32_t dropped;
 	uint32_t rest;			/* destinations that not all was sent to */
 	bool whole;			/* begun by the call that does both halves */
-	bool stream;			/* past the cache */
+	uint64_t cached;		/* bytes that may still go through the cache */
+	bool streamed;			/* some went past it */
 	struct accel_ep_place *choices;	/* [max_tokens][all_k] */
 	float *weights;			/* the same */
 	uint32_t *counts;		/* [ranks][slots], choices */

@@ -65,50 +65,66 @@ static uint32_t split(const struct sender *s, uint32_t token, struct part *parts
 	return count;
 }
 
-/* A token as it travels, with its padding. */
-static const void *payload(const struct sender *s, uint32_t token, float *scale)
+/* A token as it travels, with its padding: made at @room unless the caller's row will do. */
+static const void *payload(const struct sender *s, uint32_t token, void *room, float *scale)
 {
 	const struct accel_ep_config *config = &s->ep->shape->config;
 	const struct accel_ep_tokens *tokens = &s->plan->tokens;
 	const char *row = (const char *)tokens->rows + token * tokens->stride;
 	uint64_t bytes = (uint64_t)config->hidden * s->ep->shape->element;
-	void *scratch = s->plan->scratch;
 
 	*scale = 1.0f;
 	if (config->send == ACCEL_EP_INT8 && tokens->dtype == ACCEL_EP_BF16) {
-		*scale = s->simd->quant_bf16(scratch, (const void *)row, config->hidden);
+		*scale = s->simd->quant_bf16(room, (const void *)row, config->hidden);
 	} else if (config->send == ACCEL_EP_INT8 && tokens->dtype == ACCEL_EP_FP32) {
-		*scale = s->simd->quant_f32(scratch, (const void *)row, config->hidden);
+		*scale = s->simd->quant_f32(room, (const void *)row, config->hidden);
 	} else if (config->send == ACCEL_EP_BF16 && tokens->dtype == ACCEL_EP_FP32) {
-		s->simd->f32_to_bf16(scratch, (const void *)row, config->hidden);
+		s->simd->f32_to_bf16(room, (const void *)row, config->hidden);
 	} else {
 		if (tokens->scales && tokens->dtype == ACCEL_EP_INT8)
 			*scale = tokens->scales[token];
 		if (bytes == s->ep->shape->payload)
 			return row;
-		memcpy(scratch, row, bytes);
+		memcpy(room, row, bytes);
 	}
-	return scratch;
+	return room;
 }
 
 static void store(const struct sender *s, struct part *part, const void *elements, float scale)
 {
 	const struct ep_shape *shape = s->ep->shape;
 	struct ep_dest *dest = &s->plan->dests[part->rank];
-	void (*put)(void *, const void *, size_t) = s->plan->stream ? s->simd->stream : s->simd->copy;
+	bool cached = s->plan->cached >= shape->row;
+	void (*put)(void *, const void *, size_t) = cached ? s->simd->copy : s->simd->stream;
 
+	s->plan->cached -= cached ? shape->row : 0;
+	s->plan->streamed |= !cached;
 	part->meta.scale = scale;
-	put(dest->row, elements, shape->payload);
+	if (elements != dest->row)
+		put(dest->row, elements, shape->payload);
 	put(dest->row + shape->payload, part->bytes, shape->row - shape->payload);
 	dest->row += shape->row;
 	dest->left--;
 	dest->next = part->meta.token + 1;
 }
 
+/* Where a token is made ready: where it goes itself, if that is here and to be in the cache. */
+static void *room_of(const struct sender *s, const struct part *parts, uint32_t count)
+{
+	const struct ep_dest *own = &s->plan->dests[s->ep->rank];
+
+	if (own->left && s->plan->cached >= count * s->ep->shape->row)
+		for (uint32_t i = 0; i < count; i++)
+			if (parts[i].rank == s->ep->rank)
+				return own->row;
+	return s->plan->scratch;
+}
+
 static void send_token(const struct sender *s, uint32_t token)
 {
 	struct part parts[EP_ALL_K];
 	uint32_t count = split(s, token, parts);
+	void *room = room_of(s, parts, count);
 	const void *elements = NULL;
 	float scale = 1.0f;
 
@@ -116,7 +132,7 @@ static void send_token(const struct sender *s, uint32_t token)
 		if (!s->plan->dests[parts[i].rank].left)
 			continue;
 		if (!elements)
-			elements = payload(s, token, &scale);
+			elements = payload(s, token, room, &scale);
 		store(s, &parts[i], elements, scale);
 	}
 }
@@ -174,7 +190,7 @@ void ep_send(struct accel_ep *ep, uint32_t lane)
 			reserve(&s, rank);
 	for (uint32_t token = 0; token < s.plan->tokens.count; token++)
 		send_token(&s, token);
-	if (s.plan->stream)
+	if (s.plan->streamed)
 		ep_fence();
 	/* From the next one round, so that not all hit the same. */
 	for (uint32_t i = 1; i <= ranks; i++) {
@@ -197,7 +213,7 @@ static void send_round(struct sender *s, uint32_t rank)
 	reserve(s, rank);
 	for (uint32_t token = dest->next; dest->left; token++)
 		send_token(s, token);
-	if (s->plan->stream)
+	if (s->plan->streamed)
 		ep_fence();
 	announce(s, rank);
 	count_sent(s, dest->quota);
