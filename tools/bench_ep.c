@@ -46,7 +46,7 @@ struct bench {
 static const char *const ops[EP_OPS] = { "dispatch", "combine" };
 static const char *const routes[EP_ROUTES] = { "expert", "rank" };
 static const char *const impls[EP_IMPLS] = {
-	"npool", "npool_noquant", "npool_indexed", "mpi_alltoallv", "mpi_window",
+	"npool", "npool_noquant", "npool_indexed", "npool_copied", "mpi_alltoallv", "mpi_window",
 };
 
 static const char *pool, *mpi;
@@ -153,36 +153,8 @@ static int start_ranks(struct bench *bench, const char *uri)
 	return err ? failed("starting ranks", err) : hear_ranks(bench);
 }
 
-static int turn_ours(struct bench *bench, struct row *row, const struct ep_order *order)
-{
-	const struct ep_times *times = bench->shared->ranks;
-	int status;
-
-	for (uint32_t r = 0; r < ranks; r++)
-		if (write(bench->orders[r], order, sizeof(*order)) != sizeof(*order))
-			return failed("telling a rank", -errno);
-	status = hear_ranks(bench);
-	if (status)
-		return status;
-	row->bytes = 0;
-	for (uint32_t r = 0; r < ranks; r++)
-		row->bytes += times[r].bytes / order->turns;
-	for (uint32_t i = 0; i < order->turns; i++) {
-		uint64_t begin = UINT64_MAX, end = 0;
-
-		for (uint32_t r = 0; r < ranks; r++) {
-			begin = times[r].begin[i] < begin ? times[r].begin[i] : begin;
-			end = times[r].end[i] > end ? times[r].end[i] : end;
-		}
-		row->ns[row->turns++] = end - begin;
-	}
-	return CTL_OK;
-}
-
-/* The peer */
-
-/* Bytes of its rows: each carries its scale in a line of its own. */
-static uint64_t peer_bytes(const struct ep_order *order)
+/* Bytes of a row for each choice; in dispatch each carries its scale in a line of its own. */
+static uint64_t choice_bytes(const struct ep_order *order)
 {
 	struct ep_load load = { ranks, tokens, hidden, top_k, experts, 1 };
 	uint64_t rows = 0;
@@ -201,6 +173,37 @@ static uint64_t peer_bytes(const struct ep_order *order)
 	return rows * (order->op == EP_DISPATCH ? hidden + EP_BENCH_LINE : hidden * 2);
 }
 
+static int turn_ours(struct bench *bench, struct row *row, const struct ep_order *order)
+{
+	const struct ep_times *times = bench->shared->ranks;
+	int status;
+
+	for (uint32_t r = 0; r < ranks; r++)
+		if (write(bench->orders[r], order, sizeof(*order)) != sizeof(*order))
+			return failed("telling a rank", -errno);
+	status = hear_ranks(bench);
+	if (status)
+		return status;
+	row->bytes = 0;
+	for (uint32_t r = 0; r < ranks; r++)
+		row->bytes += times[r].bytes / order->turns;
+	/* What is read where it is was never stored. */
+	if (!row->bytes)
+		row->bytes = choice_bytes(order);
+	for (uint32_t i = 0; i < order->turns; i++) {
+		uint64_t begin = UINT64_MAX, end = 0;
+
+		for (uint32_t r = 0; r < ranks; r++) {
+			begin = times[r].begin[i] < begin ? times[r].begin[i] : begin;
+			end = times[r].end[i] > end ? times[r].end[i] : end;
+		}
+		row->ns[row->turns++] = end - begin;
+	}
+	return CTL_OK;
+}
+
+/* The peer */
+
 static int turn_peer(struct bench *bench, struct row *row, const struct ep_order *order)
 {
 	if (ep_peer_turns(&bench->peer, order, row->ns + row->turns)) {
@@ -208,7 +211,7 @@ static int turn_peer(struct bench *bench, struct row *row, const struct ep_order
 		return CTL_SYSTEM;
 	}
 	row->turns += order->turns;
-	row->bytes = peer_bytes(order);
+	row->bytes = choice_bytes(order);
 	return CTL_OK;
 }
 
@@ -258,11 +261,13 @@ static double copy_limit(void)
 
 static int choose(struct bench *bench, struct row *row, const struct ep_order *order)
 {
-	bool of_peer = order->impl >= EP_MPI_ALLTOALLV;
+	static const bool has[EP_OPS][EP_IMPLS] = {
+		[EP_DISPATCH] = { [EP_NPOOL] = 1, [EP_NPOOL_NOQUANT] = 1, [EP_NPOOL_INDEXED] = 1 },
+		[EP_COMBINE] = { [EP_NPOOL] = 1, [EP_NPOOL_COPIED] = 1 },
+	};
 
-	/* What a combine sends back was never quantised. */
-	row->wanted = of_peer ? bench->peer.pid : order->op == EP_DISPATCH ||
-						  order->impl == EP_NPOOL;
+	row->wanted = order->impl >= EP_MPI_ALLTOALLV ? bench->peer.pid :
+							has[order->op][order->impl];
 	row->ns = calloc(turns, sizeof(*row->ns));
 	return row->ns ? CTL_OK : failed("rows", -ENOMEM);
 }
@@ -367,7 +372,7 @@ static int show(struct bench *bench)
 	}
 	printf("%" PRIu64 " ranks, %" PRIu64 " tokens each, hidden %" PRIu64 ", top-%" PRIu64
 	       " of %" PRIu64 " experts; copying past the cache: %s/s\n"
-	       "op        route   impl               median        p99     stored  of it"
+	       "op        route   impl               median        p99      moved  of it"
 	       "   window  alltoallv (times slower)\n", ranks, tokens, hidden, top_k, experts,
 	       ctl_bytes(bench->limit, limit));
 	each_row(bench, print_row);

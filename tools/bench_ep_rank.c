@@ -47,14 +47,23 @@ static struct accel_ep_tokens tokens_of(const struct rank *r, const struct ep_or
 	};
 }
 
+/* Outputs lie where the experts put them: where the group can read them, or anywhere. */
+static struct accel_ep_rows outputs_of(const struct rank *r, const struct ep_order *order,
+				       const struct accel_ep_recv *recv)
+{
+	if (order->impl == EP_NPOOL && recv->out)
+		return (struct accel_ep_rows){ recv->out, recv->out_stride, ACCEL_EP_BF16 };
+	return (struct accel_ep_rows){ r->outputs, r->load->hidden * 2ull, ACCEL_EP_BF16 };
+}
+
 /* Only the half that is measured lies between the clocks. */
 static int turn(struct rank *r, const struct ep_order *order, uint64_t *begin, uint64_t *end)
 {
 	struct accel_ep_tokens tokens = tokens_of(r, order);
-	struct accel_ep_rows out = { r->outputs, r->load->hidden * 2ull, ACCEL_EP_BF16 };
 	struct accel_ep_rows sum = { r->sums, r->load->hidden * 4ull, ACCEL_EP_FP32 };
 	uint32_t flags = order->impl == EP_NPOOL_INDEXED ? ACCEL_EP_INDEXED : 0;
 	struct accel_ep_recv recv;
+	struct accel_ep_rows out;
 	int err;
 
 	pthread_barrier_wait(&r->bench->barrier);
@@ -63,6 +72,7 @@ static int turn(struct rank *r, const struct ep_order *order, uint64_t *begin, u
 	*end = ctl_now();
 	if (err || order->op == EP_DISPATCH)
 		return err ? err : accel_ep_release(r->ep, 0);
+	out = outputs_of(r, order, &recv);
 	pthread_barrier_wait(&r->bench->barrier);
 	*begin = ctl_now();
 	err = accel_ep_combine(r->ep, 0, &out, &sum, PATIENCE_NS);

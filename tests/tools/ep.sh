@@ -48,8 +48,10 @@ rows() {
 	row=0
 	for op in dispatch combine; do
 		for route in expert rank; do
-			for impl in npool npool_noquant npool_indexed $1; do
-				case $op$impl in combinenpool_*) continue ;; esac
+			for impl in npool npool_noquant npool_indexed npool_copied $1; do
+				case $op$impl in
+				dispatchnpool_copied | combinenpool_[ni]*) continue ;;
+				esac
 				equal "$(value $row.op)" $op && equal "$(value $row.impl)" "$impl" &&
 					equal "$(value $row.route)" $route && equal "$(value $row.ranks)" 2 &&
 					equal "$(value $row.tokens)" 8 && equal "$(value $row.hidden)" 64 &&
