@@ -19,6 +19,7 @@
 #include <accel/ep.h>
 #include <accel/queue.h>
 
+#include "bench_ep_memory.h"
 #include "bench_ep_peer.h"
 #include "ctl.h"
 
@@ -51,7 +52,7 @@ static const char *const impls[EP_IMPLS] = {
 
 static const char *pool, *mpi;
 static uint64_t ranks = 2, tokens = 128, hidden = 7168, top_k = 8, experts = 256, turns = 100;
-static bool json;
+static bool json, memory;
 
 static const struct opt table[] = {
 	OPT_POOL(pool),
@@ -65,6 +66,8 @@ static const struct opt table[] = {
 	{ "turns", 'n', OPT_NUMBER, &turns, "N", "to measure of each row", 5, EP_BENCH_TURNS_MAX, 0 },
 	{ "mpi", 'm', OPT_TEXT, &mpi, "PROGRAM", "the peer, built with MPI; by default ep-mpi beside "
 	  "accelctl", 0, 0, 0 },
+	{ "memory", 'M', OPT_FLAG, &memory, NULL, "instead, tell the memory a rank takes, from 8 to "
+	  "320 ranks", 0, 0, 0 },
 	{ "json", 'j', OPT_FLAG, &json, NULL, "print a JSON list, an object a line", 0, 0, 0 },
 };
 
@@ -417,6 +420,8 @@ int cmd_bench_ep(int argc, char **argv)
 	status = opts_parse(&opts, argc, argv, NULL);
 	if (status)
 		return status == OPTS_DONE ? CTL_OK : status;
+	if (memory)
+		return ep_memory(&(struct ep_load){ 0, tokens, hidden, top_k, experts, 0 }, json);
 	if (experts % ranks || top_k > experts) {
 		ctl_error("bench ep: %" PRIu64 " ranks, %" PRIu64 " experts, top-%" PRIu64
 			  ": ranks must divide experts, and top-k be no more than these",

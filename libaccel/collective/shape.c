@@ -131,3 +131,16 @@ int ep_shape(const struct accel_ep_config *config, struct ep_shape *shape)
 	*shape = new;
 	return 0;
 }
+
+int accel_ep_buffer_bytes(const struct accel_ep_config *config, uint64_t *bytes)
+{
+	struct ep_shape shape;
+	int err;
+
+	if (!config || !bytes)
+		return -EINVAL;
+	err = ep_shape(config, &shape);
+	if (!err)
+		*bytes = shape.bytes;
+	return err;
+}

@@ -16,6 +16,15 @@ check "ranks that do not divide" ends 2 "divide" bench ep --ranks 3
 check "more choices than experts" ends 2 "top-k" bench ep --experts 4 --top-k 8
 check "no such device" ends 4 "drm:/dev/accel/none" bench ep -p drm:/dev/accel/none
 
+# At 320 ranks no more than 160 MB, where a place for each takes 645.
+memory() {
+	run "$accelctl" bench ep --memory --tokens 96 --json
+	[ "$status" = 0 ] && equal "$(value 6.ranks)" 320 && equal "$(value 6.place_bytes)" 676331520 &&
+		[ "$(value 6.bytes)" -le 160000000 ] && [ "$(value 6.bytes)" -gt 1000000 ] &&
+		[ -z "$(value 7.ranks)" ]
+}
+check "memory" memory
+
 mkdir "$tmp/bin"
 cat > "$tmp/bin/mpirun" <<'PEER'
 #!/bin/sh

@@ -76,6 +76,14 @@ struct accel_ep_config {
 };
 
 /**
+ * accel_ep_buffer_bytes() - pool memory that each rank of such a group takes on its NPU
+ *
+ * Both lanes of what others store into and read from; packed output (accel_ep_recv.rows)
+ * comes to it, as much as was received. -EINVAL as accel_ep_join().
+ */
+int accel_ep_buffer_bytes(const struct accel_ep_config *config, uint64_t *bytes);
+
+/**
  * accel_ep_join() - become some ranks of a group
  * @name: of the group, in the pool; whoever is first makes it
  * @ranks: which, none twice
