@@ -128,4 +128,42 @@ TEST_F(promise, windows_end_with_their_process)
 	EXPECT_EQ(0, accel_copy(self->here, 0, self->there, 0, PIECE, 0));
 }
 
+/* Stops in the midst of a window: those are so long now that it is in no other place. */
+static int stop_in_window(int sock, const void *arg)
+{
+	const struct holder *h = arg;
+	struct accel_dev *dev = dev_open();
+	struct accel_buffer *here = buffer_on(dev, h->slow, KIB(256));
+	struct accel_buffer *there = buffer_on(dev, h->fast, KIB(256));
+	struct accel_queue *queue = queue_on(dev, h->slow);
+
+	must_ok(copy_qos(queue, there, here, KIB(256), MANY, NULL, NULL, NULL, NULL));
+	nap(150);
+	raise(SIGSTOP);
+	hear(sock);
+	return KSFT_FAIL;
+}
+
+/* Others have their room meanwhile. */
+TEST_F(promise, the_stopped_keep_no_room)
+{
+	struct holder holder = { self->slow, self->fast };
+	struct accel_queue *queue = queue_on(self->p.dev, self->slow);
+	struct child children[STREAMS];
+	uint64_t seqno;
+	unsigned int i;
+
+	ASSERT_EQ(0, accel_qos_set_slack(self->p.dev, 100000000));
+	for (i = 0; i < STREAMS; i++)
+		children[i] = child_start(stop_in_window, &holder);
+	for (i = 0; i < STREAMS; i++)
+		must(waitpid(children[i].pid, NULL, WUNTRACED) == children[i].pid);
+	EXPECT_EQ(0, copy_qos(queue, self->there, self->here, PIECE, 1, NULL, NULL, &seqno, NULL));
+	EXPECT_EQ(0, accel_queue_wait(queue, seqno, 2 * SOON, NULL));
+	for (i = 0; i < STREAMS; i++)
+		child_kill(&children[i]);
+	accel_queue_destroy(queue);
+	EXPECT_EQ(0, accel_qos_set_slack(self->p.dev, 40000));
+}
+
 TEST_HARNESS_MAIN
