@@ -56,6 +56,8 @@ static void fini(struct drm_device *drm, void *data)
 	destroy_workqueue(pool->wq);
 	cleanup_srcu_struct(&pool->srcu);
 	npool_ports_fini(pool);
+	/* A backend that went and left one behind has left its thread as well. */
+	WARN_ON(!xa_empty(&pool->npus));
 	xa_destroy(&pool->npus);
 	xa_destroy(&pool->clients);
 	mutex_destroy(&pool->bo_lock);

@@ -129,8 +129,13 @@ static bool end_one(struct npool_engine *engine)
 	}
 	spin_unlock_irq(&engine->lock);
 	if (job) {
+		struct npool_npu *npu = queue->npu;
+
+		/* Nothing ends well on one that has died, though it may not be out yet. */
+		if (!reason && npu->ops->health(npu->hw))
+			reason = -ENODEV;
 		if (reason)
-			npool_job_fail(job, reason, queue->npu->id);
+			npool_job_fail(job, reason, npu->id);
 		npool_engine_disarm(job);
 		spin_lock_irq(&engine->lock);
 		end_locked(engine, job);
