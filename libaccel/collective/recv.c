@@ -361,21 +361,23 @@ static void next_round(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
 	ep->stats.extra_rounds++;
 }
 
-/* Whether this round leaves something for another one; each takes at least a row out. */
+/*
+ * Whether this round leaves something for another one. One that brought nothing, as
+ * somebody spoilt the cursor, is made again like others.
+ */
 static int more_after(const struct accel_ep *ep, struct ep_recv *recv)
 {
-	uint32_t more = 0, sent = 0, last = 0;
+	uint32_t more = 0, last = 0;
 
 	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++) {
 		const struct ep_source *source = &recv->sources[rank];
 
-		sent += source->sent;
 		if (source->sent < source->rows) {
 			more = 1;
 			last = rank;
 		}
 	}
-	if (more && (!sent || recv->round == MAX_ROUND))
+	if (more && recv->round == MAX_ROUND)
 		return bad_rank(recv, last);
 	return more;
 }
