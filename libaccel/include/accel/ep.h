@@ -13,6 +13,10 @@
  * order on the same lane. Two lanes are independent, so that one microbatch
  * computes while the other's rows travel, and each call has two halves.
  *
+ * A process that dies ends the group's epoch for the others, which are told and go on
+ * without it (accel_ep_shrink()). An NPU that leaves the pool takes the buffers on it
+ * along: who stores there meets SIGBUS, as with any mapping of a lost buffer.
+ *
  * Thread-safety: a rank's calls are made by one thread at a time; ranks of one
  * process may be used by different threads at once. A rank must not be waited
  * for by a thread that another rank of the same call needs to go on.
