@@ -70,27 +70,24 @@ int ep_board_map(int fd, const struct accel_ep_config *config, struct ep_board *
 	return 0;
 }
 
-bool ep_client_lives(struct accel_dev *dev, uint64_t client)
+/* Unless somebody else has it by now. */
+void ep_board_clear(struct ep_board *board, uint32_t rank, uint32_t life)
 {
-	return client == accel_client_id(dev) || accel_client_alive(dev, client);
+	__atomic_compare_exchange_n(&board->seats[rank].life, &life, 0, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
 }
 
-bool ep_board_lives(const struct ep_board *board, struct accel_dev *dev, uint32_t rank,
-		    uint32_t life, uint64_t client)
-{
-	return life && ep_ld(&board->seats[rank].life) == life && ep_client_lives(dev, client);
-}
 
-bool ep_board_taken(const struct ep_board *board, struct accel_dev *dev, const uint32_t *ranks,
-		    uint32_t count)
+/* Who cannot be asked about is not taken for dead. */
+bool ep_board_ask(struct ep_board *board, struct accel_dev *dev, uint32_t rank)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		const struct ep_seat *seat = &board->seats[ranks[i]];
+	struct ep_seat *seat = &board->seats[rank];
+	uint32_t life = ep_ld(&seat->life);
+	uint64_t client = ep_ld(&seat->client);
 
-		if (ep_board_lives(board, dev, ranks[i], ep_ld(&seat->life),
-				   ep_ld(&seat->client)))
-			return true;
-	}
+	if (!life || client == accel_client_id(dev) || accel_client_alive(dev, client))
+		return life;
+	ep_board_clear(board, rank, life);
 	return false;
 }
 
@@ -127,11 +124,6 @@ void ep_board_take(struct ep_board *board, struct accel_dev *dev, const uint32_t
 	/* Only now, so that the ranks of a process are taken in together. */
 	ep_st(&board->seats[door].announced, EP_ANY);
 	new_life(board);
-}
-
-void ep_board_leave(struct ep_board *board, uint32_t rank)
-{
-	ep_st(&board->seats[rank].life, 0);
 }
 
 int ep_board_members(const struct ep_board *board, uint64_t decision, struct ep_proposal *members)

@@ -21,7 +21,7 @@
 
 /* Rank r's own, but for the bell. */
 struct ep_seat {
-	/* 0: nobody. Stored last by who takes the seat, first by who leaves it. */
+	/* 0: nobody. Stored last by who takes the seat, and cleared by who finds it dead. */
 	_Alignas(EP_LINE) uint32_t life;
 	uint32_t door;		/* lowest rank of its process, whose keeper answers for it */
 	uint64_t client;
@@ -65,22 +65,23 @@ static inline uint64_t ep_decision_epoch(uint64_t decision)
 	return decision >> EP_RANK_BITS;
 }
 
+/* Whether that life goes on, as far as anybody has noticed. */
+static inline bool ep_board_lives(const struct ep_board *board, uint32_t rank, uint32_t life)
+{
+	return life && ep_ld(&board->seats[rank].life) == life;
+}
+
 int ep_board_create(const struct accel_ep_config *config, int *fd);
 /* -EPROTO where @fd is no board of this library's ABI, or of a group of another shape. */
 int ep_board_map(int fd, const struct accel_ep_config *config, struct ep_board **board);
 void ep_board_unmap(struct ep_board *board);
 
-/* One that cannot be asked about is not taken for dead. */
-bool ep_client_lives(struct accel_dev *dev, uint64_t client);
-/* Whether the life that a rank led goes on. */
-bool ep_board_lives(const struct ep_board *board, struct accel_dev *dev, uint32_t rank,
-		    uint32_t life, uint64_t client);
-/* Whether a seat is somebody's who lives. For this and the next the join lock is held. */
-bool ep_board_taken(const struct ep_board *board, struct accel_dev *dev, const uint32_t *ranks,
-		    uint32_t count);
+void ep_board_clear(struct ep_board *board, uint32_t rank, uint32_t life);
+/* Asks whether who has a seat lives; a seat of the dead is cleared, for all to see. */
+bool ep_board_ask(struct ep_board *board, struct accel_dev *dev, uint32_t rank);
+/* The caller holds the join lock, and has asked. */
 void ep_board_take(struct ep_board *board, struct accel_dev *dev, const uint32_t *ranks,
 		   uint32_t count, uint32_t door, uint32_t *lives);
-void ep_board_leave(struct ep_board *board, uint32_t rank);
 /* -EBADMSG where a peer scribbled over it. Epoch 0 has no members. */
 int ep_board_members(const struct ep_board *board, uint64_t decision,
 		     struct ep_proposal *members);

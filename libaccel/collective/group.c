@@ -33,7 +33,6 @@ static void free_member(struct ep_member *member)
 	}
 	ep_table_free(ep->table);
 	accel_buffer_close(member->buffer);
-	free(member->clients);
 	free(ep->loads);
 	free(ep->peer);
 	free(member);
@@ -69,9 +68,8 @@ static int make_member(struct accel_ep_group *group, uint32_t rank, uint32_t npu
 		.peer = calloc(config->ranks, sizeof(*member->ep.peer)),
 		.loads = calloc(config->experts + config->shared, sizeof(*member->ep.loads)),
 	};
-	member->clients = calloc(config->ranks, sizeof(*member->clients));
 	member->announced = EP_ANY;
-	if (!member->ep.peer || !member->ep.loads || !member->clients)
+	if (!member->ep.peer || !member->ep.loads)
 		goto out_free;
 	err = make_buffer(group, member);
 	if (!err)
@@ -175,7 +173,8 @@ static int find_board(struct accel_ep_group *group, int64_t deadline)
 static void leave_seats(struct accel_ep_group *group)
 {
 	for (uint32_t i = 0; i < group->count; i++)
-		ep_board_leave(group->board, group->members[i]->ep.rank);
+		ep_board_clear(group->board, group->members[i]->ep.rank,
+			       group->members[i]->life);
 }
 
 /* Join lock held. */
@@ -185,8 +184,9 @@ static int take_seats(struct accel_ep_group *group, const uint32_t *ranks, int64
 	uint32_t door = lowest(ranks, group->count);
 	int err;
 
-	if (ep_board_taken(group->board, group->dev, ranks, group->count))
-		return -EEXIST;
+	for (uint32_t i = 0; i < group->count; i++)
+		if (ep_board_ask(group->board, group->dev, ranks[i]))
+			return -EEXIST;
 	err = ep_door_open(group, door, deadline);
 	if (err)
 		return err;

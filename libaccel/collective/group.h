@@ -25,7 +25,6 @@ struct ep_member {
 	uint32_t joining;		/* newcomers when last counted */
 	uint32_t calm;			/* board->lives when there were none */
 	struct ep_proposal lives;	/* of the members of ep.epoch */
-	uint64_t *clients;		/* [ranks] */
 };
 
 struct ep_peer {
@@ -73,7 +72,8 @@ int ep_agree(struct ep_member **members, uint32_t count, int64_t timeout_ns);
 
 /* wait.c */
 uint32_t ep_wait_spins(uint32_t ranks);
-bool ep_lives(const struct ep_member *member, uint32_t rank);
+/* Asks some of these, each time others, whether they live; true if one was found dead. */
+bool ep_wait_ask(struct ep_member *member, const struct ep_set *missing);
 /* As ep_wait_more(), but whoever dies: what is waited for is not of an epoch. */
 int ep_wait_nap(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set *missing,
 		uint32_t rings);

@@ -38,26 +38,6 @@ static int look(const struct ep_board *board, struct sight *sight)
 	return 0;
 }
 
-/* A client is asked once for all ranks of its process, which are neighbours mostly. */
-struct census {
-	uint64_t client;
-	bool lives;
-};
-
-static bool seat_lives(const struct accel_ep_group *group, uint32_t rank, uint32_t life,
-		       struct census *census)
-{
-	uint64_t client = ep_ld(&group->board->seats[rank].client);
-
-	if (!life || ep_ld(&group->board->seats[rank].life) != life)
-		return false;
-	if (client != census->client) {
-		census->client = client;
-		census->lives = ep_client_lives(group->dev, client);
-	}
-	return census->lives;
-}
-
 /* Ranks of a process sit down one by one; the lowest, whose door it is, says when all have. */
 static bool joins(const struct accel_ep_group *group, uint32_t rank,
 		  const struct ep_proposal *next)
@@ -75,7 +55,6 @@ static bool ready(const struct accel_ep_group *group, const struct sight *now,
 		  struct ep_proposal *next, struct ep_set *missing)
 {
 	struct ep_set late = { 0 };
-	struct census census = { 0 };
 	bool some_live = false;
 
 	*next = (struct ep_proposal){ 0 };
@@ -83,16 +62,15 @@ static bool ready(const struct accel_ep_group *group, const struct sight *now,
 	for (uint32_t rank = 0; rank < group->shape.config.ranks; rank++) {
 		const struct ep_seat *seat = &group->board->seats[rank];
 		uint32_t life = ep_ld(&seat->life);
-		bool lives = seat_lives(group, rank, life, &census);
 
-		if (lives && life == now->members.life[rank]) {
+		if (life && life == now->members.life[rank]) {
 			some_live = true;
 			if (ep_ld(&seat->adopted) == now->epoch &&
 			    ep_ld(&seat->announced) > now->epoch)
 				next->life[rank] = life;
 			else
 				ep_set_add(missing, rank);
-		} else if (lives && joins(group, rank, next)) {
+		} else if (life && joins(group, rank, next)) {
 			next->life[rank] = life;
 		} else {
 			ep_set_add(&late, rank);
@@ -103,10 +81,20 @@ static bool ready(const struct accel_ep_group *group, const struct sight *now,
 	return ep_set_empty(missing);
 }
 
+/* Who announced may have died since: nobody waits for it, so nobody has asked. */
+static bool all_live(const struct accel_ep_group *group, const struct ep_proposal *next)
+{
+	bool live = true;
+
+	for (uint32_t rank = 0; rank < group->shape.config.ranks; rank++)
+		if (next->life[rank])
+			live &= ep_board_ask(group->board, group->dev, rank);
+	return live;
+}
+
 static uint32_t newcomers(const struct ep_member *member)
 {
 	const struct accel_ep_group *group = member->ep.group;
-	struct census census = { 0 };
 	struct ep_proposal all = { 0 };
 	uint32_t count = 0;
 
@@ -114,7 +102,7 @@ static uint32_t newcomers(const struct ep_member *member)
 		uint32_t life = ep_ld(&group->board->seats[rank].life);
 
 		if (life && life != member->lives.life[rank] && joins(group, rank, &all) &&
-		    seat_lives(group, rank, life, &census)) {
+		    ep_board_ask(group->board, group->dev, rank)) {
 			all.life[rank] = life;
 			count++;
 		}
@@ -186,7 +174,8 @@ static int fetch(const struct accel_ep_group *group, uint32_t rank, uint32_t lif
 		close(fd);
 		return err;
 	}
-	if (!ep_board_lives(group->board, group->dev, rank, life, ep_ld(&seat->client)))
+	ep_board_ask(group->board, group->dev, rank);
+	if (!ep_board_lives(group->board, rank, life))
 		return 0;
 	if (err == -ECONNREFUSED)
 		usleep(EP_RETRY_US);
@@ -238,7 +227,6 @@ static void adopt(struct ep_member *member, const struct sight *now)
 			continue;
 		ep_set_add(&ep->alive, rank);
 		ep->peer[rank] = ep->group->peers[rank].map;
-		member->clients[rank] = ep_ld(&board->seats[rank].client);
 	}
 	for (uint32_t lane = 0; lane < ACCEL_EP_LANES; lane++) {
 		ep->lanes[lane].state = EP_IDLE;
@@ -267,7 +255,7 @@ static int adopt_all(struct ep_member **members, uint32_t count, const struct si
 }
 
 /* Whether all have adopted the epoch; else @missing have not, or one that @died never will. */
-static bool all_adopted(const struct ep_member *member, struct ep_set *missing, bool *died)
+static bool all_adopted(struct ep_member *member, struct ep_set *missing, bool *died)
 {
 	const struct accel_ep *ep = &member->ep;
 
@@ -280,8 +268,10 @@ static bool all_adopted(const struct ep_member *member, struct ep_set *missing, 
 		    ep_ld(&ep->group->board->seats[rank].adopted) == ep->epoch)
 			continue;
 		ep_set_add(missing, rank);
-		*died |= !ep->peer[rank] || !ep_lives(member, rank);
+		*died |= !ep->peer[rank] ||
+			 !ep_board_lives(ep->group->board, rank, member->lives.life[rank]);
 	}
+	*died |= ep_wait_ask(member, missing);
 	return ep_set_empty(missing);
 }
 
@@ -335,8 +325,8 @@ static int step(struct ep_member **members, uint32_t count, struct ep_set *missi
 		return lead->announced == lead->ep.epoch ? -EAGAIN : 1;
 	}
 	if (!ready(group, &now, &next, missing))
-		return -EAGAIN;
-	if (decide(lead, &now, &next))
+		return ep_wait_ask(lead, missing) ? 1 : -EAGAIN;
+	if (all_live(group, &next) && decide(lead, &now, &next))
 		ep_wake_all(group);
 	return 1;
 }

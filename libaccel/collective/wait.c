@@ -75,14 +75,6 @@ void ep_ring(struct accel_ep *ep, uint32_t rank)
 		wake(seat);
 }
 
-bool ep_lives(const struct ep_member *member, uint32_t rank)
-{
-	const struct accel_ep_group *group = member->ep.group;
-
-	return ep_board_lives(group->board, group->dev, rank, member->lives.life[rank],
-			      member->clients[rank]);
-}
-
 void ep_revoke(const struct accel_ep_group *group, uint64_t epoch)
 {
 	ep_board_revoke(group->board, epoch);
@@ -94,12 +86,13 @@ bool ep_revoked(const struct accel_ep *ep)
 	return ep_ld(&ep->group->board->revoked) >= ep->epoch;
 }
 
-/* Who is gone, of all members. */
+/* Members of which somebody noticed that they are gone. */
 static int gone(struct accel_ep *ep)
 {
 	ep->absent = (struct ep_set){ 0 };
 	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
-		if (ep_set_has(&ep->alive, rank) && !ep_lives(ep_member(ep), rank))
+		if (ep_set_has(&ep->alive, rank) &&
+		    !ep_board_lives(ep->group->board, rank, ep_member(ep)->lives.life[rank]))
 			ep_set_add(&ep->absent, rank);
 	return -EOWNERDEAD;
 }
@@ -109,21 +102,36 @@ int ep_whole(struct accel_ep *ep)
 	return ep_member(ep)->whole && !ep_revoked(ep) ? 0 : gone(ep);
 }
 
-/* Asks some of those waited for, each time others, whether they live. */
-static bool some_died(struct accel_ep *ep, const struct ep_set *missing)
+bool ep_wait_ask(struct ep_member *member, const struct ep_set *missing)
 {
-	struct ep_member *member = ep_member(ep);
-	uint32_t ranks = ep->shape->config.ranks, asked = 0;
+	const struct accel_ep_group *group = member->ep.group;
+	uint32_t ranks = group->shape.config.ranks, asked = 0;
+	bool died = false;
 
 	for (uint32_t i = 0; i < ranks && asked < ASK_RANKS; i++) {
 		member->asked = (member->asked + 1) % ranks;
-		if (!ep_set_has(missing, member->asked) || !ep_set_has(&ep->alive, member->asked))
+		if (!ep_set_has(missing, member->asked) ||
+		    !ep_ld(&group->board->seats[member->asked].life))
 			continue;
+		died |= !ep_board_ask(group->board, group->dev, member->asked);
 		asked++;
-		if (!ep_lives(member, member->asked))
-			return true;
 	}
-	return false;
+	return died;
+}
+
+/* Where one is gone others may be, of its process or of its node: they are named together. */
+static bool some_gone(struct accel_ep *ep, const struct ep_set *missing)
+{
+	const struct accel_ep_group *group = ep->group;
+
+	ep_wait_ask(ep_member(ep), missing);
+	gone(ep);
+	if (ep_set_empty(&ep->absent))
+		return false;
+	for (uint32_t rank = 0; rank < group->shape.config.ranks; rank++)
+		ep_board_ask(group->board, group->dev, rank);
+	ep_revoke(group, ep->epoch);
+	return true;
 }
 
 uint32_t ep_wait_spins(uint32_t ranks)
@@ -217,8 +225,7 @@ int ep_wait_more(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set 
 	now = clock_now();
 	if (now - wait->asked >= ASK_NS) {
 		wait->asked = now;
-		if (some_died(ep, missing)) {
-			ep_revoke(ep->group, ep->epoch);
+		if (some_gone(ep, missing)) {
 			account(ep, wait);
 			return gone(ep);
 		}
