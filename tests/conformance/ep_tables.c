@@ -220,6 +220,44 @@ TEST_F(tables, outputs_are_read_in_place)
 	}
 }
 
+/* There, but further apart: so they are sent. */
+TEST_F(tables, outputs_apart_are_not_read_in_place)
+{
+	struct team *team = &self->team;
+
+	start(team, &usual, false);
+	fill_all(team, 1, 0, 3);
+	each_side(s, team) {
+		s->tokens.count = 2;
+		s->pull = true;
+	}
+	EXPECT_EQ(0, dispatch(team, 0, 0));
+	each_side(s, team)
+		s->out.stride *= 2;
+	EXPECT_EQ(0, received_wrong(team));
+	EXPECT_EQ(0, combine(team, 0));
+}
+
+/* All go to rank 0, call for call: its room is free again for each, so none needs two rounds. */
+TEST_F(tables, room_is_free_again)
+{
+	struct team *team = &self->team;
+	uint32_t call;
+
+	start(team, &usual, false);
+	for (call = 0; call < 6; call++) {
+		fill_all(team, call, 0, 3);
+		EXPECT_EQ(0, dispatch(team, 0, 0));
+		EXPECT_EQ(1, team->side[0].recv.rounds);
+		if (call % 3) {
+			each_side(s, team)
+				EXPECT_EQ(0, accel_ep_release(s->ep, 0));
+		} else {
+			EXPECT_EQ(0, combine(team, 0));
+		}
+	}
+}
+
 /* What is known beforehand, to the last one; the second half of the calls read in place. */
 TEST_F(tables, all_is_counted)
 {
