@@ -11,7 +11,9 @@
  *
  * A call of the group is made by every rank: dispatch and combine in the same
  * order on the same lane. Two lanes are independent, so that one microbatch
- * computes while the other's rows travel, and each call has two halves.
+ * computes while the other's rows travel, and each call has two halves; second
+ * halves come in the same order at all ranks, whatever the lane, as they may need
+ * each other's room.
  *
  * A process that dies ends the group's epoch for the others, which are told and go on
  * without it (accel_ep_shrink()). An NPU that leaves the pool takes the buffers on it
@@ -189,7 +191,8 @@ struct accel_ep_origin {
  * struct accel_ep_recv - what arrived at a rank, by expert
  *
  * Rows are sorted by slot, then by origin's rank, then by its token, then by k. All of
- * it lies in the library's memory until the lane's next dispatch_begin.
+ * it lies in the library's memory until the lane's next dispatch_begin, rows that are
+ * indexed until combine_begin or release.
  */
 struct accel_ep_recv {
 	const void *rows;	/* [total], in a buffer on this rank's NPU; NULL if indexed */
