@@ -13,8 +13,10 @@
 
 #include "group.h"
 
-#define SPINS		2000	/* looks before sleep, where each rank has a CPU of its own */
-#define YIELDS		20	/* else, where there are not too many more */
+/* Looks before sleep. All but the first let others run: they may be what is waited for. */
+#define LOOKS_ALONE	1000	/* where each rank has a CPU of its own */
+#define LOOKS_AMONG	50	/* else, where there are not too many more */
+#define LOOKS_FIRST	20
 #define CROWDED		8	/* ranks for each CPU that are too many */
 /* Naps grow with the ranks, so that those who only look cost the others little. */
 #define NAP_NS		NSEC_PER_MSEC
@@ -142,8 +144,8 @@ uint32_t ep_wait_spins(uint32_t ranks)
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		count = CPU_COUNT(&cpus);
 	if (ranks <= count)
-		return SPINS;
-	return ranks <= CROWDED * count ? YIELDS : 0;
+		return LOOKS_ALONE;
+	return ranks <= CROWDED * count ? LOOKS_AMONG : 0;
 }
 
 void ep_wait_begin(struct accel_ep *ep, struct ep_wait *wait, int64_t timeout_ns)
@@ -215,8 +217,7 @@ int ep_wait_more(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set 
 	if (!wait->since)
 		wait->since = wait->asked = clock_now();
 	if (wait->spins < ep->group->spins && wait->deadline) {
-		wait->spins++;
-		if (ep->group->spins == SPINS)
+		if (wait->spins++ < LOOKS_FIRST)
 			relax();
 		else
 			sched_yield();
