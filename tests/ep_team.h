@@ -269,7 +269,7 @@ static inline int dispatch(struct team *team, uint32_t lane, uint32_t flags)
 	int err;
 
 	each_side(s, team)
-		if ((err = accel_ep_dispatch_begin(s->ep, lane, &s->tokens, EP_WAIT_NS)))
+		if ((err = accel_ep_dispatch_begin(s->ep, lane, &s->tokens, 0)))
 			return err;
 	err = in_turn(s, team, accel_ep_dispatch_finish(s->ep, lane, flags, 0, &s->recv));
 	if (err)
@@ -287,7 +287,7 @@ static inline int combine(struct team *team, uint32_t lane)
 	int err;
 
 	each_side(s, team)
-		if ((err = accel_ep_combine_begin(s->ep, lane, &s->out, EP_WAIT_NS)))
+		if ((err = accel_ep_combine_begin(s->ep, lane, &s->out, 0)))
 			return err;
 	err = in_turn(s, team, accel_ep_combine_finish(s->ep, lane, &s->sum, 0));
 	return err ? err : sums_wrong(team);
