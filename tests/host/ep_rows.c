@@ -135,15 +135,23 @@ TEST(limits)
 
 TEST(many_ranks)
 {
-	struct accel_ep_config config = usual(64);
-	struct world *w;
+	static const uint32_t counts[] = { 64, 320, ACCEL_EP_MAX_RANKS };
 
-	config.experts = 128;
-	config.max_tokens = 8;
-	w = world_make(&config);
-	for (uint32_t round = 0; round < scaled(5); round++)
-		world_loop(w, 0, 0);
-	world_free(w);
+	for (uint32_t i = 0; i < ARRAY_LEN(counts); i++) {
+		struct accel_ep_config config = usual(counts[i]);
+		struct world *w;
+
+		config.experts = counts[i];
+		config.hidden = ACCEL_EP_HIDDEN_UNIT;
+		config.max_tokens = 4;
+		w = world_make(&config);
+		for (uint32_t round = 0; round < 1 + scaled(2); round++) {
+			w->pull = round & 1;
+			w->skew = round;
+			world_loop(w, 0, 0);
+		}
+		world_free(w);
+	}
 }
 
 /* The same tokens for the same experts, on other numbers of ranks: the same bits. */
