@@ -140,7 +140,7 @@ TEST_F(cache, a_hit_costs_no_copy)
 	EXPECT_EQ(0, stats.late);
 	EXPECT_EQ(SLOTS, stats.copies);
 	EXPECT_EQ(SLOTS * EXPERT_BYTES, stats.bytes);
-	EXPECT_EQ(0, stats.failed + stats.refused + stats.wasted);
+	EXPECT_EQ(0, stats.failed + stats.wasted);
 }
 
 TEST_F(cache, what_is_predicted_is_there)
@@ -150,17 +150,38 @@ TEST_F(cache, what_is_predicted_is_there)
 
 	ASSERT_EQ(0, experts_expect(&self->e, 3, ids, 4, now_ns() + 30 * SEC_NS));
 	ASSERT_TRUE(eventually(experts_stats(&self->e).copies == 3));
+	/* All of it was promised. */
+	EXPECT_EQ(3 * EXPERT_BYTES,
+		  class_stats(self->p.dev, self->p.npu[3], ACCEL_CLASS_DEADLINE).bytes);
+	EXPECT_EQ(0, class_stats(self->p.dev, self->p.npu[3], ACCEL_CLASS_BULK).bytes);
+	EXPECT_EQ(0, experts_stats(&self->e).refused);
 	ASSERT_EQ(0, accel_experts_step(self->e.cache, 3));
 	for (unsigned int i = 0; i < 4; i++)
 		EXPECT_EQ(0, experts_touch(&self->e, ids[i], 0));
 	stats = experts_stats(&self->e);
 	EXPECT_EQ(4, stats.hits);
 	EXPECT_EQ(3, stats.copies);
-	EXPECT_EQ(0, stats.late + stats.misses + stats.wasted + stats.refused);
-	/* All of it was promised. */
-	EXPECT_EQ(3 * EXPERT_BYTES,
-		  class_stats(self->p.dev, self->p.npu[3], ACCEL_CLASS_DEADLINE).bytes);
-	EXPECT_EQ(0, class_stats(self->p.dev, self->p.npu[3], ACCEL_CLASS_BULK).bytes);
+	EXPECT_EQ(0, stats.late + stats.misses + stats.wasted);
+}
+
+/* Where a slot is free nothing goes, also if it is predicted no more, or a copy failed. */
+TEST_F(cache, a_free_slot_is_taken_first)
+{
+	uint32_t ids[] = { 5, 9 };
+
+	ASSERT_EQ(0, experts_expect(&self->e, 1, ids, 2, 0));
+	ASSERT_TRUE(eventually(experts_stats(&self->e).copies == 2));
+	ASSERT_EQ(0, accel_experts_look_ahead(self->e.cache, 1, NULL, 0));
+	ASSERT_EQ(0, experts_touch(&self->e, 1, LONG_NS));
+	ASSERT_EQ(0, accel_npu_inject(self->p.dev, self->p.npu[3], ACCEL_FAULT_COPY, 1));
+	EXPECT_EQ(-EIO, experts_take(&self->e, 2, LONG_NS));
+	ASSERT_EQ(0, experts_touch(&self->e, 3, LONG_NS));
+	EXPECT_EQ(0, experts_touch(&self->e, 5, 0));
+	EXPECT_EQ(0, experts_touch(&self->e, 9, 0));
+	EXPECT_EQ(0, experts_touch(&self->e, 1, 0));
+	EXPECT_EQ(0, experts_touch(&self->e, 3, 0));
+	EXPECT_EQ(0, experts_stats(&self->e).wasted);
+	EXPECT_EQ(4, experts_stats(&self->e).hits);
 }
 
 /* Its slot is needed sooner: it comes as soon as that is over, and not before. */
@@ -297,11 +318,14 @@ TEST_F(cache, what_cannot_be_promised_goes_as_bulk)
 	ASSERT_TRUE(eventually(experts_stats(&e).copies == 3));
 	EXPECT_EQ(EXPERT_BYTES, class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes);
 	EXPECT_EQ(1, experts_stats(&e).refused);
-	/* Somebody waits: promised for when it can be. */
-	EXPECT_EQ(0, experts_touch(&e, 7, LONG_NS));
-	EXPECT_EQ(2 * EXPERT_BYTES, class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes);
-	EXPECT_EQ(2 * EXPERT_BYTES, class_stats(self->p.dev, npu, ACCEL_CLASS_BULK).bytes);
-	EXPECT_EQ(1, experts_stats(&e).refused);
+	/* Somebody waits: promised for when it can be, if asked for in time. */
+	for (uint32_t id = 7; id < EXPERTS; id++)
+		EXPECT_EQ(0, experts_touch(&e, id, LONG_NS));
+	promised = class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes;
+	bulk = class_stats(self->p.dev, npu, ACCEL_CLASS_BULK).bytes;
+	EXPECT_LT(EXPERT_BYTES, promised);
+	EXPECT_EQ((EXPERTS - 7 + 3) * EXPERT_BYTES, promised + bulk);
+	EXPECT_EQ(bulk / EXPERT_BYTES - 1, experts_stats(&e).refused);
 	experts_teardown(&e);
 	accel_npu_remove(self->p.dev, npu);
 }
@@ -367,8 +391,12 @@ struct waiter {
 static void *wait_for(void *arg)
 {
 	struct waiter *waiter = arg;
+	struct accel_expert expert;
 
-	waiter->err = experts_touch(waiter->e, waiter->id, LONG_NS);
+	/* Not read: its memory may be gone at any time. */
+	waiter->err = accel_experts_get(waiter->e->cache, waiter->id, LONG_NS, &expert);
+	if (!waiter->err)
+		must_ok(accel_experts_put(waiter->e->cache, waiter->id));
 	return NULL;
 }
 
@@ -425,7 +453,8 @@ TEST_F(cache, the_cache_dies)
 	nap(50);
 	ASSERT_EQ(0, accel_npu_remove(self->p.dev, self->slow));
 	must(!pthread_join(waiter.thread, NULL));
-	EXPECT_EQ(-ENODEV, waiter.err);
+	/* It came in time only if this place is very slow. */
+	EXPECT_TRUE(waiter.err == -ENODEV || waiter.err == 0);
 	EXPECT_EQ(-ENODEV, experts_take(&self->e, 1, LONG_NS));
 	EXPECT_EQ(-ENODEV, experts_take(&self->e, 2, LONG_NS));
 	EXPECT_EQ(0, experts_expect(&self->e, 0, ids, 2, 0));
