@@ -187,9 +187,9 @@ TEST_F(cache, a_free_slot_is_taken_first)
 /* Its slot is needed sooner: it comes as soon as that is over, and not before. */
 TEST_F(cache, a_slot_is_taken_after_its_last_use)
 {
-	uint32_t ids[][SLOTS] = { { 0, 1, 2, 3 }, { 0, 1, 2, 4 }, { 5, 3, 1, 4 } };
+	uint32_t ids[][SLOTS + 1] = { { 0, 1, 2, 3 }, { 0, 1, 2, 4, 0 }, { 5, 3, 1, 4 } };
 	struct accel_experts_step steps[] = {
-		{ ids[0], 4, 0 }, { ids[1], 4, 0 }, { ids[2], 4, 0 },
+		{ ids[0], 4, 0 }, { ids[1], 5, 0 }, { ids[2], 4, 0 },
 	};
 
 	ASSERT_EQ(0, accel_experts_look_ahead(self->e.cache, 0, steps, 3));
@@ -215,6 +215,24 @@ TEST_F(cache, a_slot_is_taken_after_its_last_use)
 	for (unsigned int i = 0; i < 4; i++)
 		EXPECT_EQ(0, experts_touch(&self->e, ids[2][i], 0));
 	EXPECT_EQ(12, experts_stats(&self->e).hits);
+}
+
+/* It was not used in its step: there is nothing any more to keep it for. */
+TEST_F(cache, what_is_over_goes_first)
+{
+	uint32_t ids[] = { 0, 1, 2, 3 };
+	struct accel_experts_step steps[] = {
+		{ ids, 1, 0 }, { ids + 1, 1, 0 }, { ids + 2, 1, 0 }, { ids + 3, 1, 0 },
+	};
+
+	ASSERT_EQ(0, accel_experts_look_ahead(self->e.cache, 1, steps, 4));
+	ASSERT_TRUE(eventually(experts_stats(&self->e).copies == 4));
+	ASSERT_EQ(0, accel_experts_step(self->e.cache, 2));
+	EXPECT_EQ(0, experts_touch(&self->e, 7, LONG_NS));
+	EXPECT_EQ(1, experts_stats(&self->e).wasted);
+	for (uint32_t id = 1; id < 4; id++)
+		EXPECT_EQ(0, experts_touch(&self->e, id, 0));
+	EXPECT_EQ(3, experts_stats(&self->e).hits);
 }
 
 /* Somebody holds an expert for ever: the others go on with the slots that are left. */
