@@ -17,6 +17,7 @@
 #define SLOTS		4	/* twice what is needed, for two tables at a time */
 #define NPU_BYTES	MIB(48)
 #define GUEST		(RANKS - 1)
+#define TURN_NS		10000000ll
 
 static const struct accel_ep_config usual = {
 	.ranks = RANKS, .experts = EXPERTS, .slots = SLOTS, .hidden = HIDDEN, .top_k = TOP_K,
@@ -313,9 +314,10 @@ static inline bool absent_are(const struct side *s, uint32_t bits)
 	return !bits;
 }
 
+/* Who joins does so in a thread of its own, at its own pace. */
 static inline int shrink(struct team *team, uint8_t *alive)
 {
-	return in_turn(s, team, accel_ep_shrink(s->ep, 1000, alive));
+	return in_turn(s, team, accel_ep_shrink(s->ep, TURN_NS, alive));
 }
 
 #endif
