@@ -81,17 +81,6 @@ static bool ready(const struct accel_ep_group *group, const struct sight *now,
 	return ep_set_empty(missing);
 }
 
-/* Who announced may have died since: nobody waits for it, so nobody has asked. */
-static bool all_live(const struct accel_ep_group *group, const struct ep_proposal *next)
-{
-	bool live = true;
-
-	for (uint32_t rank = 0; rank < group->shape.config.ranks; rank++)
-		if (next->life[rank])
-			live &= ep_board_ask(group->board, group->dev, rank);
-	return live;
-}
-
 static uint32_t newcomers(const struct ep_member *member)
 {
 	const struct accel_ep_group *group = member->ep.group;
@@ -326,7 +315,7 @@ static int step(struct ep_member **members, uint32_t count, struct ep_set *missi
 	}
 	if (!ready(group, &now, &next, missing))
 		return ep_wait_ask(lead, missing) ? 1 : -EAGAIN;
-	if (all_live(group, &next) && decide(lead, &now, &next))
+	if (decide(lead, &now, &next))
 		ep_wake_all(group);
 	return 1;
 }

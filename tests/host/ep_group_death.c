@@ -152,7 +152,14 @@ TEST(the_dead_come_back)
 	for (uint32_t rank = 0; rank < 3; rank += 2) {
 		lose(&co, rank);
 		EXPECT_EQ(-EOWNERDEAD, meet_until_error(&co));
+		*ep_cursor(co.ep, 1, 1) = 77;
+		co.ep->lanes[0].generation = 5;
+		co.ep->lanes[1].state = EP_SENT;
 		ASSERT_EQ(0, accel_ep_shrink(co.ep, EVER, NULL));
+		/* What was under way is dropped. */
+		EXPECT_EQ(0, ep_ld(ep_cursor(co.ep, 1, 1)));
+		EXPECT_EQ(0, co.ep->lanes[0].generation);
+		EXPECT_EQ(EP_IDLE, co.ep->lanes[1].state);
 		EXPECT_EQ(2, info_of(co.ep).alive);
 		ASSERT_TRUE(in_epoch(&co, co.ep->epoch));
 		co.children[rank] = child_start(companion, &co.parts[rank]);
@@ -304,6 +311,36 @@ TEST(who_leaves_is_gone_and_may_return)
 	accel_close(dev);
 }
 
+/* A process's ranks are taken in together: not while it has told of some only. */
+TEST(half_a_process_is_not_taken_in)
+{
+	struct part all = { "half", 3, 0, 1 }, gone = { "half", 3, 1, 2 };
+	struct child child = child_start(leaver, &gone);
+	struct accel_dev *dev = group_open();
+	struct accel_ep_group *group;
+	struct ep_seat *seat;
+	struct accel_ep *ep;
+
+	ASSERT_EQ(0, join(dev, &all, EVER, &group));
+	ep = accel_ep_rank(group, 0);
+	child_kill(&child);
+	ASSERT_EQ(0, accel_ep_shrink(ep, EVER, NULL));
+	EXPECT_EQ(1, info_of(ep).alive);
+	seat = &group->board->seats[1];
+	ep_st(&seat->announced, 0);
+	ep_st(&seat->client, accel_client_id(dev));
+	ep_st(&seat->life, 1000);
+	ep_st(&group->board->lives, 1001);
+	EXPECT_EQ(0, ep_joining(ep));
+	ASSERT_EQ(0, accel_ep_shrink(ep, EVER, NULL));
+	EXPECT_EQ(1, info_of(ep).alive);
+	ep_st(&seat->announced, EP_ANY);
+	ep_st(&group->board->lives, 1002);
+	EXPECT_EQ(1, ep_joining(ep));
+	accel_ep_leave(group);
+	accel_close(dev);
+}
+
 TEST(newcomers_form_anew_where_all_died)
 {
 	struct part parts[] = { { "anew", 2, 0, 1 }, { "anew", 2, 1, 1 } };
@@ -317,6 +354,8 @@ TEST(newcomers_form_anew_where_all_died)
 	/* It waits for the first, which neither meets it nor lives for long. */
 	nap(50);
 	child_kill(&first);
+	/* Alone it is no group. */
+	EXPECT_EQ(0, poll(&(struct pollfd){ .fd = second.sock, .events = POLLIN }, 1, 200));
 	first = child_start(leaver, &parts[0]);
 	epoch = hear(first.sock);
 	EXPECT_EQ(epoch, hear(second.sock));
