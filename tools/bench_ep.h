@@ -4,7 +4,8 @@
  * the same experts, and a turn is timed alike.
  *
  * A turn begins with a barrier; its time is from the first rank that left it to
- * the last that was done. Peers send rows that are quantised already, with their
+ * the last that was done. Before a combine there is a dispatch, and experts that
+ * write their outputs, on either side. Peers send rows that are quantised already, with their
  * scale in a line of its own after them; ours quantise within their time.
  *
  * The peer reads a line a turn set from its standard input, "OP IMPL ROUTE TURNS",

@@ -27,8 +27,6 @@ static void resolve(struct accel_ep_config *config)
 									   CHUNK_TOKENS;
 	if (!config->room_percent)
 		config->room_percent = ROOM_PERCENT;
-	if (!config->node_ranks)
-		config->node_ranks = config->ranks;
 }
 
 static bool within(uint32_t value, uint32_t low, uint32_t high)
@@ -56,9 +54,7 @@ static bool possible(const struct accel_ep_config *config)
 {
 	return within(config->slots, 1, ACCEL_EP_MAX_SLOTS) &&
 	       config->slots * config->ranks >= config->experts + config->shared &&
-	       within(config->chunk_tokens, 1, config->max_tokens) &&
-	       within(config->node_ranks, 1, config->ranks) &&
-	       config->ranks % config->node_ranks == 0;
+	       within(config->chunk_tokens, 1, config->max_tokens);
 }
 
 /*

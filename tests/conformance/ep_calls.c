@@ -43,8 +43,6 @@ TEST_F(calls, joining_tells_why_not)
 	REFUSED(-EINVAL, config.slots, ACCEL_EP_MAX_SLOTS + 1);
 	REFUSED(-EINVAL, config.shared, ACCEL_EP_MAX_SHARED + 1);
 	REFUSED(-EINVAL, config.chunk_tokens, TOKENS + 1);
-	REFUSED(-EINVAL, config.node_ranks, 2);
-	REFUSED(-EINVAL, config.node_ranks, RANKS + 1);
 	REFUSED(-EINVAL, config.back, ACCEL_EP_INT8);
 	REFUSED(-EINVAL, config.replica, 2);
 	bad = joiner_of(team, &usual, 0, 2);

@@ -21,7 +21,6 @@ TEST(defaults_are_what_the_header_says)
 	EXPECT_EQ(5, shape.config.slots);
 	EXPECT_EQ(128, shape.config.chunk_tokens);
 	EXPECT_EQ(200, shape.config.room_percent);
-	EXPECT_EQ(8, shape.config.node_ranks);
 	EXPECT_EQ(3, shape.all_k);
 	/* 2 * 1024 * (1 - (7/8)^3) = 676 */
 	EXPECT_EQ(676, shape.room);
@@ -81,7 +80,6 @@ TEST(beyond_the_limits_is_einval)
 		LIMIT(chunk_tokens, 1, 4097),
 		LIMIT(send, ACCEL_EP_INT8, ACCEL_EP_FP32), LIMIT(back, ACCEL_EP_FP32, ACCEL_EP_INT8),
 		LIMIT(replica, ACCEL_EP_LEAST_LOAD, 2),
-		LIMIT(node_ranks, 1, 3),
 	};
 	struct ep_shape shape;
 

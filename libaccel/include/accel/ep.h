@@ -78,7 +78,6 @@ struct accel_ep_config {
 	uint32_t send;		/* ACCEL_EP_INT8 or _BF16: how tokens travel in dispatch */
 	uint32_t back;		/* ACCEL_EP_BF16 or _FP32: how rows travel in combine */
 	uint32_t replica;	/* enum accel_ep_replica */
-	uint32_t node_ranks;	/* two stages: ranks of a node, divides ranks; 0 or ranks: one stage */
 };
 
 /**
