@@ -40,6 +40,20 @@ static void more_rows_than_tokens(struct lie *lie)
 	lie->slot->sent = 0;
 }
 
+/* What comes first is as it must be: only later would the rest be missed. */
+static void more_rows_to_come_than_tokens(struct lie *lie)
+{
+	lie->slot->rows = 4;
+	lie->counts[0] = 4;
+}
+
+static void more_rows_to_come_than_counts(struct lie *lie)
+{
+	lie->slot->rows = 3;
+	lie->counts[0] = 2;
+	lie->meta[0]->entries = 1;
+}
+
 static void more_sent_than_rows(struct lie *lie)
 {
 	lie->slot->sent = 3;
@@ -114,6 +128,12 @@ static void no_entries(struct lie *lie)
 	lie->meta[1]->entries = 0;
 }
 
+static void no_entries_counted(struct lie *lie)
+{
+	lie->counts[0] = 2;
+	lie->meta[1]->entries = 0;
+}
+
 static void too_many_entries(struct lie *lie)
 {
 	lie->meta[1]->entries = UINT16_MAX;
@@ -135,11 +155,12 @@ static void k_twice(struct lie *lie)
 }
 
 static void (*const lies[])(struct lie *lie) = {
-	tokens_beyond, more_rows_than_tokens, more_sent_than_rows, rows_beyond_the_room,
+	tokens_beyond, more_rows_than_tokens, more_rows_to_come_than_tokens,
+	more_rows_to_come_than_counts, more_sent_than_rows, rows_beyond_the_room,
 	first_beyond_the_room, fewer_counts_than_rows, more_counts_than_choices,
 	counts_without_rows, counts_that_overflow, one_count_too_many, one_count_too_few,
-	count_of_another_slot, token_beyond, token_twice, no_entries, too_many_entries,
-	slot_beyond, k_beyond, k_twice,
+	count_of_another_slot, token_beyond, token_twice, no_entries, no_entries_counted,
+	too_many_entries, slot_beyond, k_beyond, k_twice,
 };
 
 /* What can be, then one thing in it that cannot. */
