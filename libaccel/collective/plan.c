@@ -139,6 +139,7 @@ void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_
 
 	plan->tokens = *tokens;
 	plan->dropped = 0;
+	plan->joining = ep_joining(ep);
 	plan->rest = 0;
 	plan->whole = false;
 	memset(plan->counts, 0, config->ranks * config->slots * sizeof(*plan->counts));

@@ -27,6 +27,7 @@ struct ep_dest {
 struct ep_plan {
 	struct accel_ep_tokens tokens;
 	uint32_t dropped;
+	uint32_t joining;		/* newcomers: all peers are told the same */
 	uint32_t rest;			/* destinations that not all was sent to */
 	bool whole;			/* begun by the call that does both halves */
 	uint64_t cached;		/* bytes that may still go through the cache */

@@ -166,7 +166,7 @@ static void announce(const struct sender *s, uint32_t rank)
 		slot->rows = s->plan->rows[rank];
 		slot->tokens = s->plan->tokens.count;
 		slot->table = ep->table->version;
-		slot->joining = ep_joining(ep);
+		slot->joining = s->plan->joining;
 	}
 	slot->first = dest->first;
 	slot->sent = dest->quota;
