@@ -13,7 +13,7 @@
 
 #include "pool.h"
 
-#define EP_WAIT_NS	(60ll * 1000 * 1000 * 1000)
+#define EP_WAIT_NS	(300ll * 1000 * 1000 * 1000)
 #define EP_K_MAX	(ACCEL_EP_MAX_TOP_K + ACCEL_EP_MAX_SHARED)
 
 enum ep_route {

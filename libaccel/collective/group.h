@@ -21,6 +21,7 @@ struct ep_member {
 	/* The epoch it is ready for: ep.epoch, while it takes part or waits for others to. */
 	uint64_t announced;
 	bool whole;			/* all members have gone into ep.epoch */
+	uint32_t tired;			/* of naps that ended late: wait.c */
 	uint32_t asked;			/* rank that was asked last whether it lives */
 	uint32_t joining;		/* newcomers when last counted */
 	uint32_t calm;			/* board->lives when there were none */

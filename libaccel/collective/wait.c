@@ -21,6 +21,10 @@
 /* Naps grow with the ranks, so that those who only look cost the others little. */
 #define NAP_NS		NSEC_PER_MSEC
 #define NAP_RANKS	32
+/* A nap that ended late, by a part of it, doubles the next ones; so many in time halve them. */
+#define NAP_LATE	4
+#define NAP_IN_TIME	16
+#define NAP_DOUBLED	7	/* times, at most */
 #define ASK_NS		NSEC_PER_MSEC
 #define ASK_RANKS	8	/* at a time */
 
@@ -174,24 +178,31 @@ void ep_wait_found(struct accel_ep *ep, struct ep_wait *wait)
 	account(ep, wait);
 }
 
-/* Until @at rings came. The gate is read before they are counted: who comes after opens it. */
-static void sleep_until(struct accel_ep *ep, uint32_t at, int64_t nap_ns)
+/*
+ * Until @at rings came. The gate is read before they are counted: who comes after opens it.
+ * True if it slept till it woke by itself.
+ */
+static bool sleep_until(struct accel_ep *ep, uint32_t at, int64_t nap_ns)
 {
 	struct ep_seat *seat = own_seat(ep);
 	struct timespec nap = clock_timespec(nap_ns);
 	uint32_t gate = __atomic_load_n(&seat->gate, __ATOMIC_SEQ_CST);
+	bool by_itself = false;
 
 	__atomic_store_n(&seat->wake_at, at, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&seat->sleeping, 1, __ATOMIC_SEQ_CST);
 	if ((int32_t)(__atomic_load_n(&seat->rings, __ATOMIC_SEQ_CST) - at) < 0)
-		futex(&seat->gate, FUTEX_WAIT, gate, &nap);
+		by_itself = futex(&seat->gate, FUTEX_WAIT, gate, &nap) && errno == ETIMEDOUT;
 	__atomic_store_n(&seat->sleeping, 0, __ATOMIC_SEQ_CST);
+	return by_itself;
 }
 
 int ep_wait_nap(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set *missing,
 		uint32_t rings)
 {
-	int64_t nap_ns = NAP_NS * (1 + ep->shape->config.ranks / NAP_RANKS);
+	struct ep_member *member = ep_member(ep);
+	int64_t nap_ns = NAP_NS * (1 + ep->shape->config.ranks / NAP_RANKS) <<
+			 member->tired / NAP_IN_TIME;
 	int64_t now = clock_now();
 
 	if (now >= wait->deadline) {
@@ -201,7 +212,15 @@ int ep_wait_nap(struct accel_ep *ep, struct ep_wait *wait, const struct ep_set *
 	}
 	if (nap_ns > wait->deadline - now)
 		nap_ns = wait->deadline - now;
-	sleep_until(ep, wait->rings + rings, nap_ns);
+	if (!sleep_until(ep, wait->rings + rings, nap_ns))
+		return 0;
+	/* Late: the CPUs are busy, maybe with others who only look whether somebody died. */
+	if (clock_now() - now > nap_ns + nap_ns / NAP_LATE)
+		member->tired += NAP_IN_TIME;
+	else if (member->tired)
+		member->tired--;
+	if (member->tired > NAP_IN_TIME * NAP_DOUBLED)
+		member->tired = NAP_IN_TIME * NAP_DOUBLED;
 	return 0;
 }
 
