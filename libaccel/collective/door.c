@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 #include "door.h"
-#include "provider/soft_socket.h"
+#include "local.h"
 
 #define BACKLOG 512
 
@@ -43,7 +43,7 @@ static int bind_until(const struct sockaddr_un *addr, socklen_t len, int64_t dea
 {
 	int err;
 
-	while ((err = soft_bind(addr, len, fd)) == -EADDRINUSE) {
+	while ((err = local_bind(addr, len, fd)) == -EADDRINUSE) {
 		if (clock_now() >= deadline)
 			return -ETIMEDOUT;
 		usleep(EP_RETRY_US);
@@ -86,7 +86,7 @@ static int knock(const struct accel_ep_group *group, uint32_t door,
 	    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) ||
 	    connect(sock, (const struct sockaddr *)&addr, len))
 		return -errno;
-	if (!soft_same_user(sock))
+	if (!local_same_user(sock))
 		return -ECONNREFUSED;
 	if (send(sock, question, sizeof(*question), MSG_NOSIGNAL) != sizeof(*question))
 		return -errno;
@@ -103,7 +103,7 @@ static int ask(const struct accel_ep_group *group, uint32_t door,
 	if (sock < 0)
 		return -errno;
 	err = knock(group, door, question, sock);
-	if (!err && soft_receive_control(sock, fd))
+	if (!err && local_receive_fd(sock, fd))
 		err = -EAGAIN;
 	close(sock);
 	return err == -EPIPE || err == -ECONNRESET || err == -EINPROGRESS ? -EAGAIN : err;

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "door.h"
-#include "provider/soft_socket.h"
+#include "local.h"
 
 static void give_buffer(const struct accel_ep_group *group, int sock, uint32_t rank, uint32_t life)
 {
@@ -21,7 +21,7 @@ static void give_buffer(const struct accel_ep_group *group, int sock, uint32_t r
 	member = group->of_rank[rank];
 	if (!member || member->life != life || accel_buffer_export(member->buffer, &fd))
 		return;
-	soft_send_control(sock, fd);
+	local_send_fd(sock, fd);
 	close(fd);
 }
 
@@ -31,12 +31,12 @@ static void answer(const struct accel_ep_group *group, int sock)
 	struct timeval patience = { .tv_usec = EP_PATIENCE_US };
 	struct ep_question question;
 
-	if (!soft_same_user(sock) ||
+	if (!local_same_user(sock) ||
 	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
 	    recv(sock, &question, sizeof(question), MSG_TRUNC) != sizeof(question))
 		return;
 	if (question.ask == EP_ASK_BOARD)
-		soft_send_control(sock, group->board_fd);
+		local_send_fd(sock, group->board_fd);
 	else if (question.ask == EP_ASK_BUFFER)
 		give_buffer(group, sock, question.rank, question.life);
 }
@@ -75,7 +75,7 @@ int ep_keeper_start(struct accel_ep_group *group)
 	group->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (group->wake_fd < 0)
 		return -errno;
-	err = soft_thread(&group->keeper, keep, group);
+	err = local_thread(&group->keeper, keep, group);
 	if (err)
 		close(group->wake_fd);
 	return err;
@@ -83,7 +83,7 @@ int ep_keeper_start(struct accel_ep_group *group)
 
 void ep_keeper_stop(struct accel_ep_group *group)
 {
-	if (soft_wake_service(group->wake_fd))
+	if (local_wake(group->wake_fd))
 		pthread_join(group->keeper, NULL);
 	close(group->wake_fd);
 }

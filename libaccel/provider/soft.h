@@ -35,7 +35,6 @@
 #define SOFT_FAILURES		64u
 /* Bytes that a copy without a queue moves before it looks whether it is to fail. */
 #define SOFT_CHUNK		(1ull << 20)
-#define SOFT_STACK		(256u << 10)
 #define SOFT_NAME_MAX		64
 /* How long to wait for another process, for joining and for its word that it has let go. */
 #define SOFT_JOIN_MS		5000
@@ -221,10 +220,8 @@ void soft_renumber(struct soft_dev *dev);
 /* soft_service.c: being found, and noticing */
 int soft_serve(struct soft_dev *dev);
 bool soft_stay_behind(struct soft_dev *dev);
-bool soft_wake_service(int wake_fd);
 void soft_stop_serving(struct soft_dev *dev);
 void soft_sync_others(struct soft_dev *dev, bool lingering_only);
-int soft_thread(pthread_t *thread, void *(*run)(void *), void *arg);
 
 /* soft_buffer.c */
 int soft_buffer_create(struct accel_dev *dev, uint64_t size, const struct accel_where *where,

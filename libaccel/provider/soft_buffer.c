@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "local.h"
 #include "soft.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -125,7 +126,7 @@ static void linger(struct soft_dev *dev, struct soft_linger *new)
 	dev->lingering = new;
 	atomic_fetch_add(&dev->control->clients[dev->slot].lingering, 1);
 	pthread_mutex_unlock(&dev->lock);
-	soft_wake_service(dev->wake_fd);
+	local_wake(dev->wake_fd);
 }
 
 void soft_buffer_get(struct soft_buffer *buffer)

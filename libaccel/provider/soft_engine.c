@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "local.h"
 #include "soft_queue.h"
 
 /* The kernel's limit for one futex_waitv(). */
@@ -367,7 +368,7 @@ int soft_engine_start(struct soft_dev *dev, struct soft_npu *npu, struct soft_en
 	new->visitor = soft_visitor_get(dev);
 	if (!new->visitor)
 		goto out_mutex;
-	err = soft_thread(&new->thread, run, new);
+	err = local_thread(&new->thread, run, new);
 	if (err)
 		goto out_visitor;
 	*engine = new;

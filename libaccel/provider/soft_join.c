@@ -27,7 +27,7 @@ static int hear(struct soft_asked *asked, int timeout_ms, int *fd)
 			i++;
 			continue;
 		}
-		err = soft_receive_control(asked->members[i].fd, fd);
+		err = local_receive_fd(asked->members[i].fd, fd);
 		close(asked->members[i].fd);
 		asked->members[i] = asked->members[--asked->count];
 	}
@@ -87,7 +87,7 @@ static int take_join_lock(const char *pool, int *fd)
 	int err;
 
 	for (;;) {
-		err = soft_bind(&addr, len, fd);
+		err = local_bind(&addr, len, fd);
 		if (err != -EADDRINUSE)
 			return err;
 		if (clock_now() >= end)
@@ -108,7 +108,7 @@ static int claim_slot(struct soft_dev *dev)
 		};
 		socklen_t len = soft_slot_address(&addr, dev->name, slot);
 
-		err = soft_bind(&addr, len, &dev->listen_fd);
+		err = local_bind(&addr, len, &dev->listen_fd);
 		if (err == -EADDRINUSE)
 			continue;
 		if (err)

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -20,12 +19,12 @@ static void answer(struct soft_dev *dev, int sock)
 	struct timeval patience = { .tv_usec = REQUEST_MS * 1000 };
 	char question;
 
-	if (!soft_same_user(sock) ||
+	if (!local_same_user(sock) ||
 	    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
 	    recv(sock, &question, 1, 0) != 1)
 		return;
 	if (question == SOFT_ASK_JOIN) {
-		soft_send_control(sock, dev->control_fd);
+		local_send_fd(sock, dev->control_fd);
 	} else if (question == SOFT_ASK_SYNC) {
 		soft_map_lost(dev);
 		soft_engine_wake(dev);
@@ -81,25 +80,6 @@ static void *serve(void *arg)
 	}
 }
 
-/* A thread that takes no signal away from the program's own. */
-int soft_thread(pthread_t *thread, void *(*run)(void *), void *arg)
-{
-	sigset_t all, old;
-	pthread_attr_t attr;
-	int err;
-
-	err = pthread_attr_init(&attr);
-	if (err)
-		return -err;
-	pthread_attr_setstacksize(&attr, SOFT_STACK);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(thread, &attr, run, arg);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return -err;
-}
-
 int soft_serve(struct soft_dev *dev)
 {
 	int err;
@@ -107,18 +87,10 @@ int soft_serve(struct soft_dev *dev)
 	dev->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dev->wake_fd < 0)
 		return -errno;
-	err = soft_thread(&dev->service, serve, dev);
+	err = local_thread(&dev->service, serve, dev);
 	if (err)
 		close(dev->wake_fd);
 	return err;
-}
-
-/* Has the service thread look at what changed. It cannot fail: the count never gets far. */
-bool soft_wake_service(int wake_fd)
-{
-	uint64_t one = 1;
-
-	return write(wake_fd, &one, sizeof(one)) == sizeof(one);
 }
 
 /* True if there is something left to watch; @dev is then the service thread's. */
@@ -134,7 +106,7 @@ bool soft_stay_behind(struct soft_dev *dev)
 		return false;
 	pthread_detach(dev->service);
 	atomic_store(&dev->mode, SOFT_LEFT_BEHIND);
-	soft_wake_service(wake_fd);
+	local_wake(wake_fd);
 	close(wake_fd);
 	return true;
 }
@@ -142,7 +114,7 @@ bool soft_stay_behind(struct soft_dev *dev)
 void soft_stop_serving(struct soft_dev *dev)
 {
 	atomic_store(&dev->mode, SOFT_STOPPING);
-	if (soft_wake_service(dev->wake_fd))
+	if (local_wake(dev->wake_fd))
 		pthread_join(dev->service, NULL);
 	close(dev->wake_fd);
 }

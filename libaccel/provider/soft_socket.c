@@ -33,30 +33,6 @@ socklen_t soft_slot_address(struct sockaddr_un *addr, const char *pool, uint32_t
 	return soft_address(addr, pool, who);
 }
 
-int soft_bind(const struct sockaddr_un *addr, socklen_t len, int *fd)
-{
-	int err, sock;
-
-	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (sock < 0)
-		return -errno;
-	if (bind(sock, (const struct sockaddr *)addr, len)) {
-		err = -errno;
-		close(sock);
-		return err;
-	}
-	*fd = sock;
-	return 0;
-}
-
-bool soft_same_user(int sock)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	return !getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.uid == geteuid();
-}
-
 /* -ECONNREFUSED where nobody of this user listens, -EAGAIN where somebody is too busy. */
 int soft_ask(const char *pool, uint32_t slot, char question, int *fd)
 {
@@ -71,7 +47,7 @@ int soft_ask(const char *pool, uint32_t slot, char question, int *fd)
 		err = -errno;
 		goto out_close;
 	}
-	if (!soft_same_user(sock)) {
+	if (!local_same_user(sock)) {
 		err = -ECONNREFUSED;
 		goto out_close;
 	}
@@ -85,50 +61,4 @@ int soft_ask(const char *pool, uint32_t slot, char question, int *fd)
 out_close:
 	close(sock);
 	return err;
-}
-
-int soft_send_control(int sock, int control_fd)
-{
-	char byte = SOFT_ASK_JOIN;
-	struct iovec iov = { &byte, 1 };
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &control_fd, sizeof(int));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
-/* -EPIPE where the member went away instead of answering. */
-int soft_receive_control(int sock, int *fd)
-{
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg;
-
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1)
-		return -EPIPE;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
-	    cmsg->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPIPE;
-	memcpy(fd, CMSG_DATA(cmsg), sizeof(int));
-	return 0;
 }

@@ -8,9 +8,8 @@
 #define LIBACCEL_SOFT_SOCKET_H
 
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
+#include "local.h"
 #include "soft.h"
 
 #define SOFT_ASK_JOIN		'J'
@@ -27,10 +26,6 @@ struct soft_asked {
 
 socklen_t soft_address(struct sockaddr_un *addr, const char *pool, const char *who);
 socklen_t soft_slot_address(struct sockaddr_un *addr, const char *pool, uint32_t slot);
-int soft_bind(const struct sockaddr_un *addr, socklen_t len, int *fd);
-bool soft_same_user(int sock);
 int soft_ask(const char *pool, uint32_t slot, char question, int *fd);
-int soft_send_control(int sock, int control_fd);
-int soft_receive_control(int sock, int *fd);
 
 #endif
