@@ -10,6 +10,7 @@
 #ifndef TESTS_POOL_H
 #define TESTS_POOL_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -422,14 +424,41 @@ struct child {
 	int sock;
 };
 
+/* Whether a thread of this process other than the caller is doing anything. */
+static inline bool others_run(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+	bool run = false;
+
+	must(tasks);
+	while (!run && (task = readdir(tasks))) {
+		char path[64], stat[256] = "", *name_end;
+		FILE *file;
+
+		if (atoi(task->d_name) <= 0 || atoi(task->d_name) == gettid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atoi(task->d_name));
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		name_end = fgets(stat, sizeof(stat), file) ? strrchr(stat, ')') : NULL;
+		run = name_end && name_end[2] != 'S';
+		fclose(file);
+	}
+	closedir(tasks);
+	return run;
+}
+
 /*
- * ASan's allocator does not survive a fork while another thread, such as the
- * library's own, is inside it: let that finish what the last child asked for.
+ * ASan's allocator does not survive a fork while another thread, such as one of
+ * the library's own, is inside it: wait a while for all others to sleep.
  */
 static inline void quiesce(void)
 {
 #ifdef __SANITIZE_ADDRESS__
-	usleep(100000);
+	for (int tries = 0; tries < 200 && others_run(); tries++)
+		nap(1);
 #endif
 }
 
@@ -467,6 +496,33 @@ static inline void child_kill(struct child *child)
 {
 	kill(child->pid, SIGKILL);
 	must(child_end(child) == -SIGKILL);
+}
+
+/* A process that does as it likes until it is killed. Nobody outlives the test. */
+static inline pid_t fork_worker(void)
+{
+	pid_t parent = getpid(), pid;
+
+	quiesce();
+	pid = fork();
+	must(pid >= 0);
+	if (!pid) {
+		must(!prctl(PR_SET_PDEATHSIG, SIGKILL));
+		must(getppid() == parent);
+	}
+	return pid;
+}
+
+/* It ends by our hand only. */
+static inline void end_worker(pid_t pid)
+{
+	int status;
+
+	must(!kill(pid, SIGKILL));
+	must(waitpid(pid, &status, 0) == pid);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		fprintf(stderr, "# a worker ended by itself: wait status %#x\n", status);
+	must(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 static inline void say(int sock, uint64_t value)

@@ -5,7 +5,6 @@
  * nobody may ever see a wrong value.
  */
 #include <sys/mman.h>
-#include <sys/prctl.h>
 
 #include "../ep.h"
 
@@ -107,24 +106,11 @@ static void live(struct tally *tally, uint32_t rank, const char *name)
 
 static pid_t start(struct tally *tally, uint32_t rank, const char *name)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t pid = fork_worker();
 
-	must(pid >= 0);
-	if (!pid) {
-		must(!prctl(PR_SET_PDEATHSIG, SIGKILL));
-		must(getppid() == parent);
+	if (!pid)
 		live(tally, rank, name);
-	}
 	return pid;
-}
-
-static void end(pid_t pid)
-{
-	int status;
-
-	must(!kill(pid, SIGKILL));
-	must(waitpid(pid, &status, 0) == pid);
-	must(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 static bool moved(struct tally *tally, uint64_t steps)
@@ -136,7 +122,6 @@ TEST(random_moments)
 {
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct accel_dev *dev = dev_open();
 	unsigned int kills = scaled(KILLS), i;
 	uint64_t seed = getpid();
 	pid_t pids[RANKS];
@@ -157,7 +142,7 @@ TEST(random_moments)
 		nanosleep(&ts, NULL);
 		set(tally->alive, 0);
 		set(tally->killed_at, now_ns());
-		end(pids[victim]);
+		end_worker(pids[victim]);
 		pids[victim] = start(tally, victim, name);
 	}
 	EXPECT_EQ(kills, i);
@@ -165,12 +150,11 @@ TEST(random_moments)
 	EXPECT_EQ(0, tally->wrong);
 	EXPECT_LT(0, tally->returned);
 	for (uint32_t r = 0; r < RANKS; r++)
-		end(pids[r]);
+		end_worker(pids[r]);
 	ksft_print_msg("%u deaths: %lu steps, %lu calls told of them, the slowest after %lu us, "
 		       "%lu agreements\n", i, (unsigned long)tally->steps,
 		       (unsigned long)tally->returned, (unsigned long)tally->slowest / 1000,
 		       (unsigned long)tally->shrinks);
-	accel_close(dev);
 }
 
 TEST_HARNESS_MAIN

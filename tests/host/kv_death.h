@@ -6,36 +6,9 @@
 #ifndef TESTS_KV_DEATH_H
 #define TESTS_KV_DEATH_H
 
-#include <sys/prctl.h>
-
 #include "kv_common.h"
 
 #define DEATH_LEASE_NS 30000000ull
-
-/* Nobody outlives the test. */
-static inline pid_t fork_worker(void)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	must(pid >= 0);
-	if (!pid) {
-		must(!prctl(PR_SET_PDEATHSIG, SIGKILL));
-		must(getppid() == parent);
-	}
-	return pid;
-}
-
-/* A worker ends by our hand only. */
-static inline void end(pid_t pid)
-{
-	int status;
-
-	must(!kill(pid, SIGKILL));
-	must(waitpid(pid, &status, 0) == pid);
-	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-		fprintf(stderr, "# a worker ended by itself: wait status %#x\n", status);
-	must(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
 
 static inline int check_entry(const struct accel_kv_entry *entry, void *arg)
 {

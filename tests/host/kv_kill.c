@@ -62,7 +62,7 @@ TEST(random_moments)
 		int err;
 
 		nanosleep(&ts, NULL);
-		end(workers[victim]);
+		end_worker(workers[victim]);
 		/* The next call does not wait for anything, whatever the victim held. */
 		err = kv_put(kv, &key, NULL);
 		put_errors += err && err != -EEXIST && err != -ENOSPC;
@@ -71,7 +71,7 @@ TEST(random_moments)
 		workers[victim] = start(fd, tally, seed + i);
 	}
 	for (int i = 0; i < WORKERS; i++)
-		end(workers[i]);
+		end_worker(workers[i]);
 	check_aftermath(kv);
 	EXPECT_EQ(0, put_errors);
 	EXPECT_EQ(0, tally->wrong);

@@ -200,7 +200,7 @@ static unsigned int dies_after(struct accel_dev *dev, const struct stepped *step
 	pid = start_stopped(fd, step);
 	for (lived = 0; lived < steps && step_on(pid); lived++)
 		;
-	end(pid);
+	end_worker(pid);
 	check_readable(kv, step->may_vanish);
 	check_aftermath(kv);
 	close(fd);
@@ -287,10 +287,10 @@ static unsigned int mender_dies_after(struct accel_dev *dev, unsigned int under_
 		must(step_on(one));
 	while (locked(head) && under_lock--)
 		must(step_on(one));
-	end(one);
+	end_worker(one);
 	for (lived = 0; lived < steps && step_on(two); lived++)
 		;
-	end(two);
+	end_worker(two);
 	accel_buffer_unmap(dev, (void *)head, bytes);
 	check_readable(kv, 4);
 	check_aftermath(kv);
