@@ -102,17 +102,18 @@ static void tell(const struct accel_ep *ep, uint32_t lane_id, struct accel_ep_re
 static int move(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_set *missing,
 		uint32_t *rings)
 {
-	bool sent;
-	int ret;
+	int ret, sent;
 
+	if (!ep_set_empty(&ep->lanes[lane].bad))
+		return -EBADMSG;
 	*missing = (struct ep_set){ 0 };
 	ret = ep_recv_more(ep, lane, flags, missing);
 	*rings = ep_set_count(missing);
-	if (ret < 0 || !ep->lanes[lane].plan->rest)
+	if (ret < 0 || ep_send_done(ep, lane))
 		return ret;
 	sent = ep_send_more(ep, lane, missing);
 	*rings = 1;
-	return ret || sent;
+	return sent < 0 ? sent : ret || sent;
 }
 
 int accel_ep_dispatch_finish(struct accel_ep *ep, uint32_t lane_id, uint32_t flags,
@@ -130,7 +131,7 @@ int accel_ep_dispatch_finish(struct accel_ep *ep, uint32_t lane_id, uint32_t fla
 	if (lane->state != EP_SENT)
 		return -EINVAL;
 	ep_wait_begin(ep, &wait, timeout_ns);
-	while (!lane->recv->done || lane->plan->rest) {
+	while (!lane->recv->done || !ep_send_done(ep, lane_id)) {
 		ep_wait_look(ep, &wait);
 		ret = move(ep, lane_id, flags, &missing, &rings);
 		if (ret > 0)
@@ -140,10 +141,8 @@ int accel_ep_dispatch_finish(struct accel_ep *ep, uint32_t lane_id, uint32_t fla
 		if (ret < 0)
 			break;
 	}
-	if (ret == -EBADMSG) {
-		ep->absent = (struct ep_set){ 0 };
-		ep_set_add(&ep->absent, lane->recv->bad_rank);
-	}
+	if (ret == -EBADMSG)
+		ep->absent = lane->bad;
 	if (ret < 0)
 		return ret;
 	lane->state = EP_RECEIVED;

@@ -32,6 +32,7 @@ static void free_member(struct ep_member *member)
 		ep_back_free(ep->lanes[lane].back);
 	}
 	ep_table_free(ep->table);
+	ep_route_free(ep->route);
 	accel_buffer_close(member->buffer);
 	free(ep->loads);
 	free(ep->peer);
@@ -74,6 +75,8 @@ static int make_member(struct accel_ep_group *group, uint32_t rank, uint32_t npu
 	err = make_buffer(group, member);
 	if (!err)
 		err = ep_table_init(&member->ep);
+	if (!err)
+		err = ep_route_alloc(&member->ep);
 	if (err)
 		goto out_free;
 	group->members[group->count++] = member;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the collectives share. group.c knows who is there, wait.c
- * how to wait for them; plan.c, send.c, recv.c and combine.c move rows;
- * simd.c does the arithmetic.
+ * how to wait for them; plan.c, send.c, recv.c and combine.c move rows, route.c
+ * and relay.c between nodes; simd.c does the arithmetic.
  */
 #ifndef EP_INTERNAL_H
 #define EP_INTERNAL_H
@@ -55,7 +55,8 @@ static inline uint32_t ep_set_count(const struct ep_set *set)
 }
 
 struct ep_plan;		/* plan.c: where each choice of a call goes */
-struct ep_table;	/* plan.c: who hosts what */
+struct ep_route;	/* route.c: ways between nodes */
+struct ep_table;	/* table.c: who hosts what */
 
 enum ep_state {
 	EP_IDLE,		/* nothing under way, or all over */
@@ -71,6 +72,7 @@ struct ep_lane {
 	struct ep_plan *plan;
 	struct ep_recv *recv;	/* recv.c: what arrived, and where it goes back to */
 	struct ep_back *back;	/* combine.c: rounds of a combine */
+	struct ep_set bad;	/* sent what cannot be: the same answer to every call that follows */
 };
 
 struct accel_ep {
@@ -83,6 +85,7 @@ struct accel_ep {
 	struct ep_set absent;		/* whom the last call that failed waited for */
 	uint32_t npu;
 	struct ep_table *table;
+	struct ep_route *route;		/* changes with @alive */
 	struct ep_lane lanes[ACCEL_EP_LANES];
 	struct accel_ep_stats stats;
 	uint64_t *loads;		/* [experts + shared] */
@@ -112,9 +115,28 @@ static inline uint32_t *ep_bases(const struct accel_ep *ep, struct ep_slot *slot
 	return (uint32_t *)((char *)ep_counts(slot) + ep->shape->counts_bytes);
 }
 
+/* First rank of this rank's node. */
+static inline uint32_t ep_node_first(const struct accel_ep *ep)
+{
+	return ep->rank - ep->rank % ep->shape->config.node_ranks;
+}
+
+/* Whether a rank is of this rank's node. */
+static inline bool ep_near(const struct accel_ep *ep, uint32_t rank)
+{
+	return rank - ep_node_first(ep) < ep->shape->config.node_ranks;
+}
+
 static inline char *ep_row(const struct accel_ep *ep, uint32_t rank, uint32_t lane, uint32_t row)
 {
 	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->rows + row * ep->shape->row;
+}
+
+/* Of those that are passed on. */
+static inline char *ep_relay_row(const struct accel_ep *ep, uint32_t rank, uint32_t lane,
+				 uint32_t row)
+{
+	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->relays + row * ep->shape->row;
 }
 
 static inline struct ep_meta *ep_meta(const struct accel_ep *ep, char *row)
@@ -146,8 +168,13 @@ void ep_plan_free(struct ep_plan *plan);
 void ep_recv_free(struct accel_ep *ep, struct ep_recv *recv);
 void ep_back_free(struct ep_back *back);
 void ep_table_free(struct ep_table *table);
+void ep_route_free(struct ep_route *route);
 /* The table that every group starts with. */
 int ep_table_init(struct accel_ep *ep);
+/* -ENOMEM. */
+int ep_route_alloc(struct accel_ep *ep);
+/* Of those that are alive. */
+void ep_route_make(struct accel_ep *ep);
 /* Pool memory that holds what the last dispatches put out. */
 uint64_t ep_output_bytes(const struct accel_ep *ep);
 

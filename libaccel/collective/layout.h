@@ -32,14 +32,17 @@ static inline uint64_t ep_flag(uint64_t epoch, uint32_t generation, uint32_t rou
 
 /* What rank s tells rank r about a lane; each line is written by stores of s alone. */
 struct ep_slot {
-	/* Dispatch: @sent rows lie at @first of r's room. The flag is stored last. */
-	_Alignas(EP_LINE) uint64_t flag;
-	uint32_t first;
-	uint32_t sent;		/* in this round */
-	uint32_t rows;		/* in all rounds */
-	uint32_t tokens;	/* of s in this call */
+	/* Dispatch: what s has for r in this call, whoever brings it. The head is stored last. */
+	_Alignas(EP_LINE) uint64_t head;
 	uint64_t table;		/* version that s used */
+	uint32_t rows;
+	uint32_t tokens;	/* of s, for anybody */
 	uint32_t joining;	/* as s saw it */
+	/* Of a round: @sent rows, s's and what it passes on, lie at @first of r's room. */
+	uint32_t first;
+	uint32_t sent;
+	uint32_t more;		/* rounds of this batch follow */
+	uint64_t flag;		/* stored last */
 	/* Combine: all rows of this round for r are there. */
 	_Alignas(EP_LINE) uint64_t back;
 	uint32_t pull;		/* they are among s's outputs, by the bases: r is to read them */
@@ -47,8 +50,13 @@ struct ep_slot {
 	_Alignas(EP_LINE) uint64_t room;
 	/* s has added up this round: r may send it the next (combine). */
 	uint64_t added;
+	/* s has passed on the rows of this batch: r may send it the next (nodes). */
+	uint64_t passed;
 	/* s needs nothing any more of what this generation's dispatch sent it. */
 	uint64_t closed;
+	/* From another node: @hopped rows of s's batch lie in its part of r's relay room. */
+	_Alignas(EP_LINE) uint64_t hop;
+	uint32_t hopped;
 };
 
 /*
@@ -57,11 +65,13 @@ struct ep_slot {
  */
 struct ep_entry {
 	uint16_t slot;
-	uint16_t k;
+	uint8_t k;
+	uint8_t place;		/* of the rank in its node: to whom it is to be passed on */
 };
 
 struct ep_meta {
 	float scale;
+	uint16_t rank;		/* whose token it is */
 	uint16_t token;
 	uint16_t entries;	/* 1 to EP_ALL_K */
 	struct ep_entry entry[EP_ALL_K];
@@ -71,7 +81,9 @@ struct ep_meta {
 struct ep_shape {
 	struct accel_ep_config config;	/* defaults resolved */
 	uint32_t all_k;			/* top_k + shared */
+	uint32_t nodes;
 	uint32_t room;			/* rows of a lane */
+	uint32_t relay_room;		/* rows of a lane that are passed on; 0: there is one node */
 	uint32_t element;		/* bytes of one in dispatch */
 	uint32_t back_element;		/* in combine */
 	uint64_t payload;		/* bytes of a row's elements, padded */
@@ -80,8 +92,9 @@ struct ep_shape {
 	uint64_t counts_bytes;		/* of uint32_t [slots], padded */
 	uint64_t slot_bytes;		/* struct ep_slot, counts and bases */
 	uint64_t lane[ACCEL_EP_LANES];	/* of a lane's cursor, which has a line of its own */
-	uint64_t slots;			/* of slot 0, from the lane's start; so are the next three */
+	uint64_t slots;			/* of slot 0, from the lane's start; so are the next four */
 	uint64_t rows;
+	uint64_t relays;		/* rows as well */
 	uint64_t backs;			/* row of token t and k: (t % chunk_tokens) * all_k + k */
 	uint64_t outs;			/* what experts here made, as recv is sorted */
 	uint32_t out_room;		/* rows of it */

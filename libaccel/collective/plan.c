@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "plan.h"
+#include "route.h"
 #include "table.h"
 
 bool ep_rows_ok(const struct accel_ep *ep, const void *rows, uint64_t stride, uint32_t dtype,
@@ -55,6 +56,8 @@ void ep_plan_free(struct ep_plan *plan)
 	free(plan->rows);
 	free(plan->taken);
 	free(plan->dests);
+	free(plan->hops);
+	free(plan->passed);
 	free(plan->scratch);
 	free(plan);
 }
@@ -77,9 +80,11 @@ int ep_plan_alloc(const struct accel_ep *ep, struct ep_lane *lane)
 	plan->rows = calloc(config->ranks, sizeof(*plan->rows));
 	plan->taken = calloc(config->experts + config->shared, sizeof(*plan->taken));
 	plan->dests = calloc(config->ranks, sizeof(*plan->dests));
+	plan->hops = calloc(shape->nodes, sizeof(*plan->hops));
+	plan->passed = calloc(shape->relay_room + 1, sizeof(*plan->passed));
 	plan->scratch = aligned_alloc(EP_LINE, shape->payload);
 	if (!plan->choices || !plan->weights || !plan->counts || !plan->rows || !plan->taken ||
-	    !plan->dests || !plan->scratch) {
+	    !plan->dests || !plan->hops || !plan->passed || !plan->scratch) {
 		ep_plan_free(plan);
 		return -ENOMEM;
 	}
@@ -140,12 +145,18 @@ void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_
 	plan->tokens = *tokens;
 	plan->dropped = 0;
 	plan->joining = ep_joining(ep);
+	plan->batch = 0;
+	plan->batches = ep_batches(ep->route, tokens->count);
+	plan->begun = false;
 	plan->rest = 0;
+	plan->hopped = 0;
+	plan->passing = 0;
 	plan->whole = false;
 	memset(plan->counts, 0, config->ranks * config->slots * sizeof(*plan->counts));
 	memset(plan->rows, 0, config->ranks * sizeof(*plan->rows));
 	memset(plan->taken, 0, (config->experts + config->shared) * sizeof(*plan->taken));
 	memset(plan->dests, 0, config->ranks * sizeof(*plan->dests));
+	memset(plan->hops, 0, ep->shape->nodes * sizeof(*plan->hops));
 	for (uint32_t token = 0; token < tokens->count; token++)
 		choose_all(ep, plan, token);
 	plan->cached = EP_CACHE_MAX / ep_set_count(&ep->alive);

@@ -14,21 +14,32 @@
 #define EP_CACHE_MAX	(24u << 20)
 
 struct ep_dest {
-	uint32_t sent;		/* rows, this round's included */
+	uint32_t rows;		/* of this batch */
+	uint32_t sent;		/* of them, this round's included */
 	uint32_t first;		/* of this round, in its room */
 	uint32_t quota;		/* rows of this round */
 	uint32_t left;		/* of them, not stored yet */
-	uint32_t next;		/* token to go on with */
-	uint32_t round;		/* that was sent last */
+	uint32_t next;		/* item of the batch to go on with */
+	uint32_t rounds;	/* that were sent in this call */
 	uint32_t seen;		/* last token + 1 that was found to go there */
 	char *row;		/* where the next one is stored */
+};
+
+/* A row of another node's rank that is to be passed on; what was checked is kept here. */
+struct ep_passed {
+	const char *row;
+	struct ep_meta meta;
 };
 
 struct ep_plan {
 	struct accel_ep_tokens tokens;
 	uint32_t dropped;
 	uint32_t joining;		/* newcomers: all peers are told the same */
-	uint32_t rest;			/* destinations that not all was sent to */
+	uint32_t batch;			/* that is being sent */
+	uint32_t batches;		/* of this rank's tokens, or of those that it passes on */
+	bool begun;			/* this batch was sent its first round of */
+	uint32_t rest;			/* destinations that not all of it was sent to */
+	uint32_t hopped;		/* batches of this rank's tokens sent to other nodes */
 	bool whole;			/* begun by the call that does both halves */
 	uint64_t cached;		/* bytes that may still go through the cache */
 	bool streamed;			/* some went past it */
@@ -37,7 +48,10 @@ struct ep_plan {
 	uint32_t *counts;		/* [ranks][slots], choices */
 	uint32_t *rows;			/* [ranks], for each in all rounds */
 	uint32_t *taken;		/* [experts + shared], choices, for the capacity */
-	struct ep_dest *dests;		/* [ranks] */
+	struct ep_dest *dests;		/* [ranks] of this node */
+	struct ep_dest *hops;		/* [nodes] but this one */
+	struct ep_passed *passed;	/* [relay_room], of this batch */
+	uint32_t passing;		/* how many there are */
 	char *scratch;			/* of a row's elements, padded */
 };
 
@@ -48,10 +62,19 @@ int ep_plan_alloc(const struct accel_ep *ep, struct ep_lane *lane);
 /* Of tokens that are checked. */
 void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_ep_tokens *tokens);
 
-/* send.c: to all, the first round. */
+/* send.c: to all, what needs nobody else to go on. */
 void ep_send(struct accel_ep *ep, uint32_t lane);
-/* To those that have room again, the next one; whether there was one. @missing: the rest. */
-bool ep_send_more(struct accel_ep *ep, uint32_t lane, struct ep_set *missing);
+/* What comes after; 1: there was something, 0: nothing, -EBADMSG. @missing: who is waited for. */
+int ep_send_more(struct accel_ep *ep, uint32_t lane, struct ep_set *missing);
+bool ep_send_done(const struct accel_ep *ep, uint32_t lane);
+
+/*
+ * relay.c: takes what other nodes sent of the batch that comes next; 1 when all is here, else 0
+ * or -EBADMSG.
+ */
+int ep_relay_take(struct accel_ep *ep, uint32_t lane, struct ep_set *missing);
+/* All of a batch is passed on: they may send the next. */
+void ep_relay_free(struct accel_ep *ep, uint32_t lane);
 
 /* Whether @bytes that this rank writes, and others alike, are to bypass the cache. */
 bool ep_should_stream(const struct accel_ep *ep, uint64_t bytes);

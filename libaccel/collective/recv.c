@@ -5,11 +5,15 @@
  * stored to all its places. Whatever a source says is read once and checked: a row
  * lies in the room, its slot and k exist, its tokens ascend, and there are as many
  * as were announced.
+ *
+ * Heads come from all ranks, rows from those of this node alone: what ranks of other
+ * nodes send is among what these pass on.
  */
 #include <stdlib.h>
 
 #include "plan.h"
 #include "recv.h"
+#include "route.h"
 #include "simd.h"
 
 /* Output memory grows by a quarter more than is needed, as every call needs a bit more or less. */
@@ -41,6 +45,7 @@ void ep_recv_free(struct accel_ep *ep, struct ep_recv *recv)
 	free(recv->next);
 	free(recv->end);
 	free(recv->sources);
+	free(recv->carriers);
 	free(recv);
 }
 
@@ -121,7 +126,8 @@ static struct ep_recv *recv_alloc(const struct accel_ep_config *config)
 	recv->next = calloc(pairs, sizeof(*recv->next));
 	recv->end = calloc(pairs, sizeof(*recv->end));
 	recv->sources = calloc(config->ranks, sizeof(*recv->sources));
-	if (recv->counts && recv->next && recv->end && recv->sources)
+	recv->carriers = calloc(config->ranks, sizeof(*recv->carriers));
+	if (recv->counts && recv->next && recv->end && recv->sources && recv->carriers)
 		return recv;
 	ep_recv_free(NULL, recv);
 	return NULL;
@@ -137,25 +143,38 @@ int ep_recv_start(const struct accel_ep *ep, struct ep_lane *lane)
 	if (!recv)
 		return -ENOMEM;
 	memset(recv->sources, 0, config->ranks * sizeof(*recv->sources));
+	memset(recv->carriers, 0, config->ranks * sizeof(*recv->carriers));
+	lane->bad = (struct ep_set){ 0 };
 	recv->placed = false;
 	recv->done = false;
-	recv->bad = false;
 	recv->round = 0;
+	recv->batch = 0;
+	recv->batches = 1;
 	recv->waiting = 0;
 	recv->arrived = 0;
 	recv->moved = 0;
 	recv->joining = 0;
 	recv->table_min = UINT64_MAX;
-	for (uint32_t rank = 0; rank < config->ranks; rank++)
-		recv->waiting += ep_set_has(&ep->alive, rank);
+	for (uint32_t rank = 0; rank < config->ranks; rank++) {
+		if (!ep_set_has(&ep->alive, rank))
+			continue;
+		recv->carriers[rank].due = ep_near(ep, rank);
+		recv->waiting += 1 + recv->carriers[rank].due;
+	}
 	return 0;
 }
 
-/* What a source says stays wrong: the same answer to every call that follows. */
-static int bad_rank(struct ep_recv *recv, uint32_t rank)
+/* Rows of one that another brought: who of the two is wrong cannot be told. */
+static int bad_rows(struct accel_ep *ep, uint32_t lane, uint32_t rank)
 {
-	recv->bad = true;
-	recv->bad_rank = rank;
+	ep_set_add(&ep->lanes[lane].bad, rank);
+	ep_set_add(&ep->lanes[lane].bad, ep->route->via[rank]);
+	return -EBADMSG;
+}
+
+static int bad_rank(struct accel_ep *ep, uint32_t lane, uint32_t rank)
+{
+	ep_set_add(&ep->lanes[lane].bad, rank);
 	return -EBADMSG;
 }
 
@@ -178,57 +197,87 @@ static bool read_counts(const struct accel_ep *ep, struct ep_recv *recv, uint32_
 	return entries >= source->rows && entries <= (uint64_t)source->rows * ep->shape->all_k;
 }
 
-/* Of the first round. */
-static bool read_call(const struct accel_ep *ep, struct ep_recv *recv, uint32_t rank,
+static bool read_head(const struct accel_ep *ep, struct ep_recv *recv, uint32_t rank,
 		      const struct ep_slot *slot)
 {
+	struct ep_carrier *carrier = &recv->carriers[ep->route->via[rank]];
 	struct ep_source *source = &recv->sources[rank];
 	uint32_t joining = __atomic_load_n(&slot->joining, __ATOMIC_RELAXED);
 	uint64_t table = __atomic_load_n(&slot->table, __ATOMIC_RELAXED);
+	uint32_t batches;
 
 	source->rows = __atomic_load_n(&slot->rows, __ATOMIC_RELAXED);
 	source->tokens = __atomic_load_n(&slot->tokens, __ATOMIC_RELAXED);
+	if (source->tokens > ep->shape->config.max_tokens || source->rows > source->tokens)
+		return false;
+	batches = ep_batches(ep->route, source->tokens);
+	carrier->batches = batches > carrier->batches ? batches : carrier->batches;
+	recv->batches = batches > recv->batches ? batches : recv->batches;
 	recv->joining = joining > recv->joining ? joining : recv->joining;
 	recv->table_min = table < recv->table_min ? table : recv->table_min;
 	recv->arrived += source->rows;
-	return source->tokens <= ep->shape->config.max_tokens && source->rows <= source->tokens &&
-	       read_counts(ep, recv, rank, slot);
+	source->here = true;
+	return read_counts(ep, recv, rank, slot);
 }
 
-static bool read_round(const struct accel_ep *ep, struct ep_source *source,
+static bool read_round(const struct accel_ep *ep, struct ep_carrier *carrier,
 		       const struct ep_slot *slot)
 {
-	source->first = __atomic_load_n(&slot->first, __ATOMIC_RELAXED);
-	source->sent = __atomic_load_n(&slot->sent, __ATOMIC_RELAXED);
-	return source->sent <= source->rows &&
-	       (uint64_t)source->first + source->sent <= ep->shape->room;
+	carrier->first = __atomic_load_n(&slot->first, __ATOMIC_RELAXED);
+	carrier->sent = __atomic_load_n(&slot->sent, __ATOMIC_RELAXED);
+	carrier->more = __atomic_load_n(&slot->more, __ATOMIC_RELAXED);
+	carrier->due = false;
+	return (uint64_t)carrier->first + carrier->sent <= ep->shape->room;
 }
 
-/* Flags of this round that came; 1 for some, 0 for none, -EBADMSG. */
+/* Heads and flags of this round that came; 1 for some, 0 for none, -EBADMSG. */
 static int look(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv, struct ep_set *missing)
 {
-	uint64_t want = ep_flag(ep->epoch, ep->lanes[lane].generation, recv->round);
+	uint32_t generation = ep->lanes[lane].generation;
 	int found = 0;
 
 	for (uint32_t rank = 0; recv->waiting && rank < ep->shape->config.ranks; rank++) {
 		const struct ep_slot *slot = ep_slot(ep, ep->rank, lane, rank);
-		struct ep_source *source = &recv->sources[rank];
+		struct ep_carrier *carrier = &recv->carriers[rank];
 
-		if (source->here || !ep_set_has(&ep->alive, rank) ||
-		    (recv->round && !source->rows))
+		if (!ep_set_has(&ep->alive, rank))
 			continue;
-		if (ep_ld(&slot->flag) != want) {
+		if (!recv->sources[rank].here) {
+			if (ep_ld(&slot->head) != ep_flag(ep->epoch, generation, 0)) {
+				ep_set_add(missing, rank);
+				continue;
+			}
+			if (!read_head(ep, recv, rank, slot))
+				return bad_rank(ep, lane, rank);
+			recv->waiting--;
+			found = 1;
+		}
+		if (!carrier->due)
+			continue;
+		if (ep_ld(&slot->flag) != ep_flag(ep->epoch, generation, carrier->round)) {
 			ep_set_add(missing, rank);
 			continue;
 		}
-		if ((!recv->round && !read_call(ep, recv, rank, slot)) ||
-		    !read_round(ep, source, slot))
-			return bad_rank(recv, rank);
-		source->here = true;
+		if (!read_round(ep, carrier, slot))
+			return bad_rank(ep, lane, rank);
 		recv->waiting--;
 		found = 1;
 	}
 	return found;
+}
+
+static bool more_in_batch(const struct accel_ep *ep, const struct ep_recv *recv)
+{
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		if (recv->carriers[rank].more)
+			return true;
+	return false;
+}
+
+/* Whether this round leaves something for another one. */
+static bool more_follows(const struct accel_ep *ep, const struct ep_recv *recv)
+{
+	return recv->batch + 1 < recv->batches || more_in_batch(ep, recv);
 }
 
 /* Rows sorted by slot, then by source. What each has of a slot ends where the next begins. */
@@ -236,15 +285,13 @@ static int place(struct accel_ep *ep, struct ep_recv *recv, uint32_t flags)
 {
 	const struct accel_ep_config *config = &ep->shape->config;
 	uint64_t total = 0, homes = 0, bytes;
-	bool more = false;
 	int ret;
 
-	for (uint32_t rank = 0; rank < config->ranks; rank++) {
+	for (uint32_t rank = 0; rank < config->ranks; rank++)
 		total += recv->sources[rank].entries;
-		more |= recv->sources[rank].sent < recv->sources[rank].rows;
-	}
 	recv->indexed = flags & ACCEL_EP_INDEXED;
-	bytes = (recv->indexed ? more * recv->arrived : total) * ep->shape->payload;
+	bytes = (recv->indexed ? more_follows(ep, recv) * recv->arrived : total) *
+		ep->shape->payload;
 	ret = arrays_reserve(recv, total);
 	if (!ret)
 		ret = output_reserve(ep, recv, bytes);
@@ -303,117 +350,120 @@ static bool take_entry(const struct taker *t, uint32_t rank, const struct ep_met
 	return true;
 }
 
-static bool take_row(const struct taker *t, uint32_t rank, char *row)
+static bool take_entries(const struct taker *t, uint32_t rank, const struct ep_meta *meta,
+			 char *row)
 {
 	struct ep_source *source = &t->recv->sources[rank];
 	const char *from = row;
-	struct ep_meta meta;
 
-	meta = *ep_meta(t->ep, row);
-	/* From here on only the copy is looked at. */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (meta.token < source->next || meta.token >= source->tokens || !meta.entries ||
-	    meta.entries > t->shape->all_k)
+	if (!source->rows || meta->token < source->next || meta->token >= source->tokens ||
+	    !meta->entries || meta->entries > t->shape->all_k)
 		return false;
 	if (t->move) {
 		from = t->recv->map + t->recv->moved++ * t->shape->payload;
 		t->put((char *)from, row, t->shape->payload);
 	}
-	for (uint32_t i = 0; i < meta.entries; i++)
-		if ((i && meta.entry[i].k <= meta.entry[i - 1].k) ||
-		    !take_entry(t, rank, &meta, &meta.entry[i], from))
+	for (uint32_t i = 0; i < meta->entries; i++)
+		if ((i && meta->entry[i].k <= meta->entry[i - 1].k) ||
+		    !take_entry(t, rank, meta, &meta->entry[i], from))
 			return false;
-	source->next = meta.token + 1;
+	source->next = meta->token + 1;
+	source->rows--;
 	return true;
 }
 
-static bool take_source(const struct taker *t, uint32_t lane, uint32_t rank)
+static int take_row(const struct taker *t, uint32_t lane, uint32_t carrier, char *row)
 {
-	struct ep_source *source = &t->recv->sources[rank];
-	char *row = ep_row(t->ep, t->ep->rank, lane, source->first);
+	struct ep_meta meta = *ep_meta(t->ep, row);
 
-	for (; source->sent; row += t->shape->row) {
-		__builtin_prefetch(row + t->shape->row + t->shape->payload);
-		if (!take_row(t, rank, row))
-			return false;
-		source->first++;
-		source->sent--;
-		source->rows--;
-	}
-	return source->rows || source->homed == source->entries;
+	/* From here on only the copy is looked at. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (meta.rank >= t->shape->config.ranks || t->ep->route->via[meta.rank] != carrier)
+		return bad_rank(t->ep, lane, carrier);
+	return take_entries(t, meta.rank, &meta, row) ? 0 : bad_rows(t->ep, lane, meta.rank);
 }
 
-/* All sources that have more are told that the room is empty again. */
-static void next_round(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
+static int take_rows(const struct taker *t, uint32_t lane, uint32_t rank)
 {
-	uint64_t flag = ep_flag(ep->epoch, ep->lanes[lane].generation, recv->round);
+	struct ep_carrier *carrier = &t->recv->carriers[rank];
+	char *row = ep_row(t->ep, t->ep->rank, lane, carrier->first);
+	int ret = 0;
 
-	ep_st(ep_cursor(ep, ep->rank, lane), 0);
-	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++) {
-		recv->sources[rank].here = false;
-		if (!recv->sources[rank].rows)
-			continue;
-		recv->waiting++;
-		ep_st(&ep_slot(ep, rank, lane, ep->rank)->room, flag);
-		ep_ring(ep, rank);
+	t->ep->stats.rows_received += carrier->sent;
+	for (; !ret && carrier->sent; row += t->shape->row) {
+		__builtin_prefetch(row + t->shape->row + t->shape->payload);
+		ret = take_row(t, lane, rank, row);
+		carrier->sent--;
 	}
-	recv->round++;
-	ep->stats.extra_rounds++;
+	return ret;
 }
 
 /*
- * Whether this round leaves something for another one. One that brought nothing, as
- * somebody spoilt the cursor, is made again like others.
+ * The room is empty again, and those that have more are told. A round that brought
+ * nothing, as somebody spoilt the cursor, is made again like others.
  */
-static int more_after(const struct accel_ep *ep, struct ep_recv *recv)
+static int next_round(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
 {
-	uint32_t more = 0, last = 0;
+	uint32_t generation = ep->lanes[lane].generation;
+	bool same = more_in_batch(ep, recv);
 
+	recv->batch += !same;
+	recv->round++;
+	ep->stats.extra_rounds++;
+	ep_st(ep_cursor(ep, ep->rank, lane), 0);
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++) {
+		struct ep_carrier *carrier = &recv->carriers[rank];
+
+		carrier->due = same ? carrier->more : carrier->batches > recv->batch;
+		if (!carrier->due)
+			continue;
+		if (carrier->round == MAX_ROUND)
+			return bad_rank(ep, lane, rank);
+		ep_st(&ep_slot(ep, rank, lane, ep->rank)->room,
+		      ep_flag(ep->epoch, generation, carrier->round++));
+		carrier->more = false;
+		recv->waiting++;
+		ep_ring(ep, rank);
+	}
+	return 0;
+}
+
+/* As much as was announced. */
+static int check_all(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
+{
 	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++) {
 		const struct ep_source *source = &recv->sources[rank];
 
-		if (source->sent < source->rows) {
-			more = 1;
-			last = rank;
-		}
+		if (source->rows || source->homed != source->entries)
+			return bad_rows(ep, lane, rank);
 	}
-	if (more && recv->round == MAX_ROUND)
-		return bad_rank(recv, last);
-	return more;
+	recv->done = true;
+	return 0;
 }
 
 static int take_all(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
 {
 	const struct ep_simd *simd = ep_simd();
+	bool more = more_follows(ep, recv);
 	struct taker t = {
 		.ep = ep,
 		.recv = recv,
 		.shape = ep->shape,
 		.put = recv->stream ? simd->stream : simd->copy,
+		.move = recv->indexed && more,
 	};
-	uint32_t ranks = ep->shape->config.ranks, rank;
 	int64_t start = clock_now();
-	int more = more_after(ep, recv);
+	int ret = 0;
 
-	if (more < 0)
-		return more;
-	t.move = recv->indexed && more;
-	for (rank = 0; rank < ranks; rank++) {
-		struct ep_source *source = &recv->sources[rank];
-		uint32_t sent = source->sent;
-
-		if (sent && !take_source(&t, lane, rank))
-			return bad_rank(recv, rank);
-		ep->stats.rows_received += sent;
-	}
+	for (uint32_t rank = 0; !ret && rank < ep->shape->config.ranks; rank++)
+		if (recv->carriers[rank].sent)
+			ret = take_rows(&t, lane, rank);
 	if (recv->stream)
 		ep_fence();
 	ep->stats.pack_ns += clock_now() - start;
-	if (more)
-		next_round(ep, lane, recv);
-	else
-		recv->done = true;
-	return 0;
+	if (ret)
+		return ret;
+	return more ? next_round(ep, lane, recv) : check_all(ep, lane, recv);
 }
 
 int ep_recv_more(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_set *missing)
@@ -423,8 +473,6 @@ int ep_recv_more(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_s
 
 	if (recv->done)
 		return 0;
-	if (recv->bad)
-		return -EBADMSG;
 	found = look(ep, lane, recv, missing);
 	if (found < 0 || recv->waiting)
 		return found;

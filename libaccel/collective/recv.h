@@ -12,16 +12,25 @@ struct ep_home {
 	uint16_t k;
 };
 
+/* Whose tokens they are. */
 struct ep_source {
-	bool here;		/* its flag of this round came */
+	bool here;		/* its head came */
 	uint32_t rows;		/* still to be taken */
-	uint32_t first;		/* of this round */
-	uint32_t sent;		/* of this round, still to be taken */
 	uint32_t tokens;	/* it has in this call */
 	uint32_t next;		/* token that the next row can be of at least */
 	uint32_t entries;	/* of all its rows */
 	uint32_t homes;		/* index of its first */
 	uint32_t homed;		/* how many are there */
+};
+
+/* Who stores rows here: a rank of this node, its own and what it passes on. */
+struct ep_carrier {
+	bool due;		/* its flag of this round is waited for */
+	bool more;		/* rounds of this batch follow */
+	uint32_t round;		/* of its, this one */
+	uint32_t batches;	/* it has in this call */
+	uint32_t first;		/* row of this round */
+	uint32_t sent;		/* rows of this round */
 };
 
 struct ep_recv {
@@ -40,15 +49,16 @@ struct ep_recv {
 	uint32_t *next;			/* [ranks][slots], packed row of the next entry */
 	uint32_t *end;			/* [ranks][slots], and where they end */
 	struct ep_source *sources;	/* [ranks] */
+	struct ep_carrier *carriers;	/* [ranks], of this node */
 
 	bool indexed;
 	bool placed;			/* all headers came: every row's place is known */
 	bool stream;			/* past the cache */
 	bool done;
-	bool bad;			/* a source sent what cannot be, ... */
-	uint32_t bad_rank;		/* ... this one */
 	uint32_t round;
-	uint32_t waiting;		/* sources whose flag of this round did not come */
+	uint32_t batch;
+	uint32_t batches;		/* most that a carrier has */
+	uint32_t waiting;		/* heads and flags of this round that did not come */
 	uint32_t total;
 	uint32_t arrived;
 	uint32_t moved;			/* rows that left the room, indexed */

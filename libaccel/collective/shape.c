@@ -27,6 +27,8 @@ static void resolve(struct accel_ep_config *config)
 									   CHUNK_TOKENS;
 	if (!config->room_percent)
 		config->room_percent = ROOM_PERCENT;
+	if (!config->node_ranks)
+		config->node_ranks = config->ranks;
 }
 
 static bool within(uint32_t value, uint32_t low, uint32_t high)
@@ -54,7 +56,8 @@ static bool possible(const struct accel_ep_config *config)
 {
 	return within(config->slots, 1, ACCEL_EP_MAX_SLOTS) &&
 	       config->slots * config->ranks >= config->experts + config->shared &&
-	       within(config->chunk_tokens, 1, config->max_tokens);
+	       within(config->chunk_tokens, 1, config->max_tokens) &&
+	       config->ranks % config->node_ranks == 0;
 }
 
 /*
@@ -76,6 +79,18 @@ static uint32_t room_rows(const struct accel_ep_config *config, uint32_t all_k)
 		return most;
 	rows = rows * config->room_percent / 100;
 	return rows < config->chunk_tokens ? config->chunk_tokens : rows;
+}
+
+/*
+ * A rank passes on what those with its place in other nodes send to this one: a chunk of
+ * each, or of all ranks there a token, should it come to be the only one left here.
+ */
+static uint32_t relay_rows(const struct accel_ep_config *config)
+{
+	uint32_t others = config->ranks - config->node_ranks;
+	uint32_t rows = others / config->node_ranks * config->chunk_tokens;
+
+	return rows > others ? rows : others;
 }
 
 /* Experts here make as many rows as choices of one rank's chunk, if all get alike. */
@@ -102,7 +117,8 @@ static void lay_out(struct ep_shape *shape)
 	shape->slot_bytes = sizeof(struct ep_slot) + 2 * shape->counts_bytes;
 	shape->slots = EP_LINE;
 	shape->rows = pad(shape->slots + config->ranks * shape->slot_bytes, PAGE);
-	shape->backs = pad(shape->rows + shape->room * shape->row, PAGE);
+	shape->relays = pad(shape->rows + shape->room * shape->row, PAGE);
+	shape->backs = pad(shape->relays + shape->relay_room * shape->row, PAGE);
 	shape->outs = shape->backs +
 		      (uint64_t)config->chunk_tokens * shape->all_k * shape->back_row;
 	lane_bytes = pad(shape->outs + shape->out_room * shape->back_row, PAGE);
@@ -121,6 +137,8 @@ int ep_shape(const struct accel_ep_config *config, struct ep_shape *shape)
 	if (!possible(&new.config))
 		return -EINVAL;
 	new.all_k = config->top_k + config->shared;
+	new.nodes = new.config.ranks / new.config.node_ranks;
+	new.relay_room = relay_rows(&new.config);
 	new.room = room_rows(&new.config, new.all_k);
 	new.out_room = out_rows(&new.config, new.all_k);
 	lay_out(&new);

@@ -217,6 +217,7 @@ static void adopt(struct ep_member *member, const struct sight *now)
 		ep_set_add(&ep->alive, rank);
 		ep->peer[rank] = ep->group->peers[rank].map;
 	}
+	ep_route_make(ep);
 	for (uint32_t lane = 0; lane < ACCEL_EP_LANES; lane++) {
 		ep->lanes[lane].state = EP_IDLE;
 		ep->lanes[lane].generation = 0;

@@ -48,6 +48,7 @@ struct runner {
 	uint32_t steps;
 	bool overlap;
 	uint64_t wrong, sum;	/* sum: of all the bits that came back */
+	uint64_t between;	/* rows that are to leave the node */
 	int err;
 };
 
@@ -58,6 +59,31 @@ static void add_bits(struct runner *r, const struct ep_work *w)
 
 	for (uint64_t i = 0; i < n; i++)
 		r->sum = ep_mix(r->sum, bytes[i]);
+}
+
+/* A token goes once to each other node that has experts of it. */
+static void add_between(struct runner *r, const struct ep_work *w)
+{
+	const struct accel_ep_config *config = &w->c->config;
+	uint32_t node_ranks = config->node_ranks ? config->node_ranks : config->ranks;
+
+	for (uint32_t t = 0; t < w->count; t++) {
+		uint32_t nodes[EP_K_MAX], count = 0, i;
+		int32_t ids[EP_K_MAX];
+
+		ep_ids(w->c, w->step, w->rank, t, ids);
+		for (uint32_t k = 0; w->active[t] && k < config->top_k + config->shared; k++) {
+			uint32_t node = ids[k] / (int32_t)w->slots / (int32_t)node_ranks;
+
+			if (ids[k] < 0 || node == w->rank / node_ranks)
+				continue;
+			for (i = 0; i < count && nodes[i] != node; i++)
+				;
+			if (i == count)
+				nodes[count++] = node;
+		}
+		r->between += count;
+	}
 }
 
 /* Both lanes have rows under way before either is received, and again before either is summed. */
@@ -95,6 +121,7 @@ static int step_both(struct ep_work *w, uint64_t step)
 static void *run_rank(void *arg)
 {
 	struct runner *r = arg;
+	struct accel_ep_stats stats;
 	struct ep_work w[2];
 
 	ep_work_init(&w[0], r->c, r->ep);
@@ -105,8 +132,12 @@ static void *run_rank(void *arg)
 		else
 			r->err = ep_step(&w[0], step % ACCEL_EP_LANES, step, EP_WAIT_NS);
 		add_bits(r, &w[0]);
+		for (uint32_t i = 0; i <= r->overlap; i++)
+			add_between(r, &w[i]);
 	}
-	r->wrong = w[0].wrong + w[1].wrong;
+	accel_ep_stats(r->ep, &stats, NULL);
+	r->wrong += !r->err && stats.rows_between != r->between;
+	r->wrong += w[0].wrong + w[1].wrong;
 	ep_work_end(&w[0]);
 	ep_work_end(&w[1]);
 	return NULL;
@@ -199,7 +230,48 @@ TEST_F(ep, many_ranks)
 		c.config.max_tokens = 3;
 		c.config.hidden = 32;
 		EXPECT_RIGHT(&c, 2, false);
+		c.config.node_ranks = counts[i] / 8;
+		EXPECT_RIGHT(&c, 1, false);
 	}
+}
+
+TEST_F(ep, nodes)
+{
+	static const struct {
+		uint32_t ranks, node_ranks;
+	} shapes[] = { { 1, 1 }, { 2, 1 }, { 2, 2 }, { 4, 2 }, { 6, 3 }, { 6, 2 }, { 12, 4 } };
+	uint32_t i, route;
+
+	for (i = 0; i < ARRAY_LEN(shapes); i++)
+		for (route = EP_UNIFORM; route <= EP_EMPTY; route++) {
+			struct ep_case c = a_case(shapes[i].ranks);
+
+			c.config.node_ranks = shapes[i].node_ranks;
+			c.route = route;
+			c.config.send = route % 2 ? ACCEL_EP_BF16 : ACCEL_EP_INT8;
+			EXPECT_RIGHT(&c, scaled(20) + 2, i % 2);
+		}
+}
+
+/* Rows go between nodes in many batches, each within the nodes in many rounds. */
+TEST_F(ep, nodes_with_little_room)
+{
+	uint32_t chunk, flags, route;
+
+	for (chunk = 1; chunk <= 7; chunk += 3)
+		for (flags = 0; flags <= ACCEL_EP_INDEXED; flags++)
+			for (route = EP_UNIFORM; route <= EP_EMPTY; route++) {
+				struct ep_case c = a_case(6);
+
+				c.route = route;
+				c.flags = flags;
+				c.config.node_ranks = 2;
+				c.config.shared = chunk / 4;
+				c.config.max_tokens = 50;
+				c.config.chunk_tokens = chunk;
+				c.config.room_percent = 1;
+				EXPECT_RIGHT(&c, scaled(10) + 2, chunk == 4);
+			}
 }
 
 /* Rank 0 has the same tokens whatever the number of ranks: so it has the same sums. */
@@ -218,6 +290,11 @@ TEST_F(ep, sums_do_not_depend_on_ranks)
 		more = run(self->dev, self->npus, &c, 3, false);
 		EXPECT_EQ(0, more.err);
 		EXPECT_EQ(one.sum, more.sum);
+		c.config.node_ranks = ranks % 2 ? 1 : 2;
+		more = run(self->dev, self->npus, &c, 3, false);
+		EXPECT_EQ(0, more.err);
+		EXPECT_EQ(one.sum, more.sum);
+		c.config.node_ranks = 0;
 	}
 }
 
@@ -317,17 +394,17 @@ TEST_F(ep, limits)
 	uint32_t rank = 0, wrong = 0, i;
 	struct accel_ep_group *group;
 
-	for (i = 0; i < 12; i++) {
+	for (i = 0; i < 14; i++) {
 		struct accel_ep_config bad = good;
 		uint32_t *fields[] = {
 			&bad.ranks, &bad.experts, &bad.hidden, &bad.top_k, &bad.max_tokens,
 			&bad.ranks, &bad.experts, &bad.hidden, &bad.top_k, &bad.max_tokens,
-			&bad.hidden, &bad.send,
+			&bad.hidden, &bad.send, &bad.node_ranks, &bad.node_ranks,
 		};
 		static const uint32_t values[] = {
 			0, 0, 0, 0, 0, ACCEL_EP_MAX_RANKS + 1, ACCEL_EP_MAX_EXPERTS + 1,
 			ACCEL_EP_MAX_HIDDEN + 32, ACCEL_EP_MAX_TOP_K + 1, ACCEL_EP_MAX_TOKENS + 1,
-			33, ACCEL_EP_FP32,
+			33, ACCEL_EP_FP32, 2, UINT32_MAX,
 		};
 
 		*fields[i] = values[i];

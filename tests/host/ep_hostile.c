@@ -154,13 +154,43 @@ static void k_twice(struct lie *lie)
 	lie->meta[0]->entry[1].k = 0;
 }
 
+static void hopped_beyond(struct lie *lie)
+{
+	lie->slot->hopped = two.max_tokens + 1;
+}
+
+static void hopped_far_beyond(struct lie *lie)
+{
+	lie->slot->hopped = UINT32_MAX;
+}
+
+static void hopped_too_few(struct lie *lie)
+{
+	lie->slot->hopped = 1;
+}
+
+static void place_beyond(struct lie *lie)
+{
+	lie->meta[0]->entry[0].place = 1;
+}
+
+static void rank_of_the_victim(struct lie *lie)
+{
+	lie->meta[1]->rank = VICTIM;
+}
+
+static void rank_beyond(struct lie *lie)
+{
+	lie->meta[1]->rank = two.ranks;
+}
+
 static void (*const lies[])(struct lie *lie) = {
 	tokens_beyond, more_rows_than_tokens, more_rows_to_come_than_tokens,
 	more_rows_to_come_than_counts, more_sent_than_rows, rows_beyond_the_room,
 	first_beyond_the_room, fewer_counts_than_rows, more_counts_than_choices,
 	counts_without_rows, counts_that_overflow, one_count_too_many, one_count_too_few,
 	count_of_another_slot, token_beyond, token_twice, no_entries, no_entries_counted,
-	too_many_entries, slot_beyond, k_beyond, k_twice,
+	too_many_entries, slot_beyond, k_beyond, k_twice, rank_of_the_victim, rank_beyond,
 };
 
 /* What can be, then one thing in it that cannot. */
@@ -174,40 +204,108 @@ static void tell(struct accel_ep *ep, void (*lie_of)(struct lie *lie))
 	lie.counts = ep_counts(lie.slot);
 	for (uint32_t i = 0; i < 3; i++)
 		lie.meta[i] = ep_meta(ep, ep_row(ep, VICTIM, 0, lie.room - 3 + i));
-	*lie.meta[0] = (struct ep_meta){ .entries = 2, .entry = { { 0, 0 }, { 0, 2 } } };
-	*lie.meta[1] = (struct ep_meta){ .token = 2, .entries = 1, .entry = { { 0, 1 } } };
+	*lie.meta[0] = (struct ep_meta){ .rank = PEER, .entries = 2,
+					 .entry = { { .k = 0 }, { .k = 2 } } };
+	*lie.meta[1] = (struct ep_meta){ .rank = PEER, .token = 2, .entries = 1,
+					 .entry = { { .k = 1 } } };
 	lie.slot->first = lie.room - 3;
 	lie.slot->sent = 2;
+	lie.slot->more = 0;
 	lie.slot->rows = 2;
 	lie.slot->tokens = 3;
 	lie.counts[0] = 3;
 	if (lie_of)
 		lie_of(&lie);
+	ep_st(&lie.slot->head, ep_flag(ep->epoch, 1, 0));
 	ep_st(&lie.slot->flag, ep_flag(ep->epoch, 1, 0));
+}
+
+/* The same from another node, to be passed on; what comes to be known here is refused here. */
+static void (*const hop_lies[])(struct lie *lie) = {
+	tokens_beyond, more_rows_than_tokens, fewer_counts_than_rows, more_counts_than_choices,
+	counts_without_rows, counts_that_overflow, one_count_too_many, one_count_too_few,
+	count_of_another_slot, token_beyond, token_twice, no_entries, no_entries_counted,
+	too_many_entries, slot_beyond, k_beyond, k_twice, rank_of_the_victim, rank_beyond,
+	hopped_beyond, hopped_far_beyond, hopped_too_few, place_beyond,
+};
+
+static void tell_hop(struct accel_ep *ep, void (*lie_of)(struct lie *lie))
+{
+	struct lie lie = {
+		.slot = ep_slot(ep, VICTIM, 0, PEER),
+	};
+
+	lie.counts = ep_counts(lie.slot);
+	for (uint32_t i = 0; i < 3; i++)
+		lie.meta[i] = ep_meta(ep, ep_relay_row(ep, VICTIM, 0, i));
+	*lie.meta[0] = (struct ep_meta){ .rank = PEER, .entries = 2,
+					 .entry = { { .k = 0 }, { .k = 2 } } };
+	*lie.meta[1] = (struct ep_meta){ .rank = PEER, .token = 2, .entries = 1,
+					 .entry = { { .k = 1 } } };
+	lie.slot->hopped = 2;
+	lie.slot->rows = 2;
+	lie.slot->tokens = 3;
+	lie.counts[0] = 3;
+	if (lie_of)
+		lie_of(&lie);
+	ep_st(&lie.slot->head, ep_flag(ep->epoch, 1, 0));
+	ep_st(&lie.slot->hop, ep_flag(ep->epoch, 1, 0));
+}
+
+/* The number of the first lie that was not refused with the liar's name, or -1. */
+static int first_believed(const struct accel_ep_config *config,
+			  void (*teller)(struct accel_ep *ep, void (*lie_of)(struct lie *lie)),
+			  void (*const *told)(struct lie *lie), int count, uint32_t named)
+{
+	bool right = true;
+	int i;
+
+	for (i = 0; i < count && right; i++) {
+		struct world *w = world_make(config);
+
+		w->skew = SKEW_FEW;
+		world_fill(w, 0);
+		must(try_dispatch(w, VICTIM) == -ETIMEDOUT);
+		teller(w->ranks[PEER].ep, told[i]);
+		for (uint32_t again = 0; again < 2; again++)
+			right &= try_dispatch(w, VICTIM) == -EBADMSG &&
+				 (absent_are(w, VICTIM, 1u << PEER) || absent_are(w, VICTIM, named));
+		world_free(w);
+	}
+	return right ? -1 : i - 1;
+}
+
+/* What can be is no lie. */
+static bool truth_believed(const struct accel_ep_config *config,
+			   void (*teller)(struct accel_ep *ep, void (*lie_of)(struct lie *lie)))
+{
+	struct world *w = world_make(config);
+	bool right;
+
+	w->skew = SKEW_FEW;
+	world_fill(w, 0);
+	must(try_dispatch(w, VICTIM) == -ETIMEDOUT);
+	teller(w->ranks[PEER].ep, NULL);
+	right = try_dispatch(w, VICTIM) == 0 && w->ranks[VICTIM].recv[0].total >= 3;
+	world_free(w);
+	return right;
 }
 
 TEST(refused)
 {
-	for (int32_t i = -1; i < (int32_t)ARRAY_LEN(lies); i++) {
-		struct world *w = world_make(&two);
-		struct world_rank *victim = &w->ranks[VICTIM];
+	EXPECT_TRUE(truth_believed(&two, tell));
+	EXPECT_EQ(-1, first_believed(&two, tell, lies, ARRAY_LEN(lies), 1u << PEER));
+}
 
-		w->skew = SKEW_FEW;
-		world_fill(w, 0);
-		ASSERT_EQ(-ETIMEDOUT, try_dispatch(w, VICTIM));
-		tell(w->ranks[PEER].ep, i < 0 ? NULL : lies[i]);
-		if (i < 0) {
-			ASSERT_EQ(0, try_dispatch(w, VICTIM));
-			ASSERT_LE(3, victim->recv[0].total);
-		} else {
-			for (uint32_t again = 0; again < 2; again++) {
-				ASSERT_EQ(-EBADMSG, try_dispatch(w, VICTIM))
-					TH_LOG("lie %d", i);
-				ASSERT_TRUE(absent_are(w, VICTIM, 1u << PEER));
-			}
-		}
-		world_free(w);
-	}
+/* Who passes rows on that do not fit their head is named with their owner. */
+TEST(refused_between_nodes)
+{
+	struct accel_ep_config config = two;
+
+	config.node_ranks = 1;
+	EXPECT_TRUE(truth_believed(&config, tell_hop));
+	EXPECT_EQ(-1, first_believed(&config, tell_hop, hop_lies, ARRAY_LEN(hop_lies),
+				     1u << PEER | 1u << VICTIM));
 }
 
 /* Rows that have no room because of it go in the next round. */
@@ -248,6 +346,10 @@ static uint64_t any_word(struct accel_ep *ep, uint64_t *seed)
 		at = shape->rows + rnd(seed) % shape->room * shape->row + shape->payload +
 		     rnd(seed) % sizeof(struct ep_meta);
 		break;
+	case 2:
+		at = shape->relays + rnd(seed) % (shape->relay_room + 1) * shape->row +
+		     shape->payload + rnd(seed) % sizeof(struct ep_meta);
+		break;
 	default:
 		at = shape->slots + rnd(seed) % (2 * shape->slot_bytes);
 	}
@@ -287,9 +389,9 @@ static void sane_again(struct world *w)
 }
 
 /* Between the halves, where what was said is not read yet. */
-TEST(scribbled)
+static void scribble_between(const struct accel_ep_config *config)
 {
-	struct world *w = world_make(&two);
+	struct world *w = world_make(config);
 	uint64_t seed = 7;
 
 	for (uint32_t round = 0; round < scaled(300); round++) {
@@ -321,6 +423,19 @@ TEST(scribbled)
 	sane_again(w);
 }
 
+TEST(scribbled)
+{
+	scribble_between(&two);
+}
+
+TEST(scribbled_between_nodes)
+{
+	struct accel_ep_config config = two;
+
+	config.node_ranks = 1;
+	scribble_between(&config);
+}
+
 /* A race on purpose is nothing to tell a race detector. */
 #ifndef __SANITIZE_THREAD__
 static void step_try(const struct step *step)
@@ -349,12 +464,12 @@ static void *scribble_thread(void *arg)
 }
 
 /* At any time, while it is read. */
-TEST(scribbling)
+static void scribble_while(const struct accel_ep_config *config)
 {
-	struct scribbler s = { .w = world_make(&two) };
+	struct scribbler s = { .w = world_make(config) };
 	pthread_t thread;
 
-	for (uint32_t round = 0; round < scaled(200); round++) {
+	for (uint32_t round = 0; round < scaled(100); round++) {
 		s.w->pull = round & 1;
 		s.w->skew = round % 2;
 		world_fill(s.w, 0);
@@ -366,6 +481,19 @@ TEST(scribbling)
 		world_each(s.w, step_shrink, 0, 0);
 	}
 	sane_again(s.w);
+}
+
+TEST(scribbling)
+{
+	scribble_while(&two);
+}
+
+TEST(scribbling_between_nodes)
+{
+	struct accel_ep_config config = two;
+
+	config.node_ranks = 1;
+	scribble_while(&config);
 }
 #endif
 

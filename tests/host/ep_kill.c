@@ -9,7 +9,7 @@
 #include "../ep.h"
 
 #define KILLS		1000
-#define RANKS		5
+#define RANKS		6
 #define TURN_NS		3000000		/* between a rank's return and the next death, at most */
 
 /* What the ranks tell, and the time of the last death. */
@@ -20,7 +20,7 @@ struct tally {
 	int error;
 };
 
-static const struct ep_case shape = {
+static struct ep_case shape = {
 	.config = {
 		.ranks = RANKS, .experts = 2 * RANKS, .hidden = 256, .top_k = 4, .max_tokens = 24,
 		.chunk_tokens = 16, .send = ACCEL_EP_INT8, .back = ACCEL_EP_BF16,
@@ -118,7 +118,7 @@ static bool moved(struct tally *tally, uint64_t steps)
 	return get(tally->error) || (get(tally->alive) == RANKS && get(tally->steps) >= steps);
 }
 
-TEST(random_moments)
+static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_ranks)
 {
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -128,6 +128,7 @@ TEST(random_moments)
 	char name[32];
 
 	ASSERT_NE(MAP_FAILED, tally);
+	shape.config.node_ranks = node_ranks;
 	snprintf(name, sizeof(name), "kill-%d", (int)getpid());
 	for (uint32_t r = 0; r < RANKS; r++)
 		pids[r] = start(tally, r, name);
@@ -155,6 +156,17 @@ TEST(random_moments)
 		       "%lu agreements\n", i, (unsigned long)tally->steps,
 		       (unsigned long)tally->returned, (unsigned long)tally->slowest / 1000,
 		       (unsigned long)tally->shrinks);
+}
+
+TEST(random_moments)
+{
+	kill_at_random(_metadata, 0);
+}
+
+/* Also those who pass on what others send. */
+TEST(random_moments_between_nodes)
+{
+	kill_at_random(_metadata, 2);
 }
 
 TEST_HARNESS_MAIN

@@ -78,6 +78,12 @@ struct accel_ep_config {
 	uint32_t send;		/* ACCEL_EP_INT8 or _BF16: how tokens travel in dispatch */
 	uint32_t back;		/* ACCEL_EP_BF16 or _FP32: how rows travel in combine */
 	uint32_t replica;	/* enum accel_ep_replica */
+	/*
+	 * Ranks of a node, a divisor of @ranks: 0 to node_ranks - 1 are the first, and so on.
+	 * A token goes once to each other node, to the rank with its sender's place there,
+	 * which passes it on. 0: all ranks are one node, each is sent to directly.
+	 */
+	uint32_t node_ranks;
 };
 
 /**
@@ -222,7 +228,8 @@ struct accel_ep_recv {
  * @tokens: what it points to stays as it is until dispatch_finish returned 0
  * @timeout_ns: for ranks that still use what the lane's call before sent them
  *
- * Tokens travel once to a rank, whatever the number of its experts they go to.
+ * Tokens travel once to a rank, whatever the number of its experts they go to, and once
+ * to another node. What came to be passed on there waits for that rank's second half.
  * INT8: scale = max|x| / 127, integer = x * (1 / scale) rounded to nearest, ties to even.
  * -EINVAL for an expert id beyond the last or another impossible value, with nothing
  * sent; -EBUSY the lane's call before is not finished; else as dispatch_finish.
@@ -301,7 +308,8 @@ struct accel_ep_stats {
 	uint64_t tokens;	/* dispatched, active */
 	uint64_t choices;	/* of experts, sent */
 	uint64_t dropped;	/* choices */
-	uint64_t rows_sent;
+	uint64_t rows_sent;	/* other ranks' that were passed on included */
+	uint64_t rows_between;	/* of them, to other nodes */
 	uint64_t rows_received;
 	uint64_t bytes_sent;	/* in dispatch */
 	uint64_t bytes_back;	/* in combine, sent */
