@@ -315,7 +315,7 @@ TEST_F(cache, late_and_missed)
 TEST_F(cache, what_cannot_be_promised_goes_as_bulk)
 {
 	uint32_t npu = npu_add_rate(self->p.dev, MIB(1), MIB(1)), ids[] = { 3, 4, 5, 6 };
-	uint64_t promised, bulk;
+	uint64_t promised, bulk, touched = 0;
 	struct experts e;
 
 	experts_setup(&e, self->p.dev, self->p.npu, 1, EXPERTS, npu, SLOTS);
@@ -336,13 +336,15 @@ TEST_F(cache, what_cannot_be_promised_goes_as_bulk)
 	ASSERT_TRUE(eventually(experts_stats(&e).copies == 3));
 	EXPECT_EQ(EXPERT_BYTES, class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes);
 	EXPECT_EQ(1, experts_stats(&e).refused);
-	/* Somebody waits: promised for when it can be, if asked for in time. */
-	for (uint32_t id = 7; id < EXPERTS; id++)
-		EXPECT_EQ(0, experts_touch(&e, id, LONG_NS));
-	promised = class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes;
+	/* Somebody waits: promised for when it can be, if asked for in time, as some time it is. */
+	do {
+		for (uint32_t id = 7; id < EXPERTS; id++, touched++)
+			EXPECT_EQ(0, experts_touch(&e, id, LONG_NS));
+		promised = class_stats(self->p.dev, npu, ACCEL_CLASS_DEADLINE).bytes;
+	} while (promised == EXPERT_BYTES && touched < 2000);
 	bulk = class_stats(self->p.dev, npu, ACCEL_CLASS_BULK).bytes;
 	EXPECT_LT(EXPERT_BYTES, promised);
-	EXPECT_EQ((EXPERTS - 7 + 3) * EXPERT_BYTES, promised + bulk);
+	EXPECT_EQ((touched + 3) * EXPERT_BYTES, promised + bulk);
 	EXPECT_EQ(bulk / EXPERT_BYTES - 1, experts_stats(&e).refused);
 	experts_teardown(&e);
 	accel_npu_remove(self->p.dev, npu);
