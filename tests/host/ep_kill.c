@@ -23,7 +23,7 @@ struct tally {
 static struct ep_case shape = {
 	.config = {
 		.ranks = RANKS, .experts = 2 * RANKS, .hidden = 256, .top_k = 4, .max_tokens = 24,
-		.chunk_tokens = 16, .send = ACCEL_EP_INT8, .back = ACCEL_EP_BF16,
+		.send = ACCEL_EP_INT8, .back = ACCEL_EP_BF16,
 	},
 	.dtype = ACCEL_EP_BF16, .out_dtype = ACCEL_EP_BF16, .sum_dtype = ACCEL_EP_FP32,
 	.route = EP_UNIFORM, .seed = 4,
@@ -118,7 +118,8 @@ static bool moved(struct tally *tally, uint64_t steps)
 	return get(tally->error) || (get(tally->alive) == RANKS && get(tally->steps) >= steps);
 }
 
-static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_ranks)
+static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_ranks,
+			   uint32_t chunk_tokens)
 {
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -129,6 +130,7 @@ static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_rank
 
 	ASSERT_NE(MAP_FAILED, tally);
 	shape.config.node_ranks = node_ranks;
+	shape.config.chunk_tokens = chunk_tokens;
 	snprintf(name, sizeof(name), "kill-%d", (int)getpid());
 	for (uint32_t r = 0; r < RANKS; r++)
 		pids[r] = start(tally, r, name);
@@ -160,13 +162,13 @@ static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_rank
 
 TEST(random_moments)
 {
-	kill_at_random(_metadata, 0);
+	kill_at_random(_metadata, 0, 16);
 }
 
-/* Also those who pass on what others send. */
+/* Also those who pass on what others send, in the smallest of batches. */
 TEST(random_moments_between_nodes)
 {
-	kill_at_random(_metadata, 2);
+	kill_at_random(_metadata, 2, 1);
 }
 
 TEST_HARNESS_MAIN
