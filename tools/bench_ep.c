@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,12 +146,8 @@ static int hear_ranks(struct bench *bench)
 
 static int start_ranks(struct bench *bench, const char *uri)
 {
-	pthread_barrierattr_t attr;
 	int err = 0;
 
-	pthread_barrierattr_init(&attr);
-	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-	pthread_barrier_init(&bench->shared->barrier, &attr, ranks);
 	for (uint32_t r = 0; r < ranks && !err; r++)
 		err = start_rank(bench, r, uri);
 	return err ? failed("starting ranks", err) : hear_ranks(bench);

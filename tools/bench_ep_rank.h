@@ -3,7 +3,6 @@
 #ifndef BENCH_EP_RANK_H
 #define BENCH_EP_RANK_H
 
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,7 +39,9 @@ struct ep_times {
 struct ep_bench {
 	struct ep_load load;
 	pid_t parent;
-	pthread_barrier_t barrier;
+	uint32_t came;		/* ranks at this meeting */
+	uint32_t met;		/* meetings that are over */
+	uint32_t failed;	/* a rank did: nobody waits for it */
 	struct ep_times ranks[EP_BENCH_RANKS_MAX];
 };
 
