@@ -48,7 +48,7 @@ struct bench {
 static const char *const ops[EP_OPS] = { "dispatch", "combine" };
 static const char *const routes[EP_ROUTES] = { "expert", "rank" };
 static const char *const impls[EP_IMPLS] = {
-	"npool", "npool_noquant", "npool_indexed", "npool_copied", "mpi_alltoallv", "mpi_window",
+	"npool", "npool_noquant", "npool_packed", "npool_indexed", "npool_copied", "mpi_alltoallv", "mpi_window",
 };
 
 static const char *pool, *mpi;
@@ -75,7 +75,7 @@ static const struct opt table[] = {
 static const struct opts opts = {
 	"bench ep", "",
 	"Measure expert dispatch and combine between processes: every rank sends its tokens to the\n"
-	"experts of a random routing and gets them back. Route expert sorts what arrives by expert;\n"
+	"experts of a random routing and gets them back. Route expert is sorted by expert;\n"
 	"route rank has one expert a rank. Peers that need MPI are left out where it is not there.",
 	table, ARRAY_SIZE(table), 0, 0,
 };
@@ -262,7 +262,8 @@ static double copy_limit(void)
 static int choose(struct bench *bench, struct row *row, const struct ep_order *order)
 {
 	static const bool has[EP_OPS][EP_IMPLS] = {
-		[EP_DISPATCH] = { [EP_NPOOL] = 1, [EP_NPOOL_NOQUANT] = 1, [EP_NPOOL_INDEXED] = 1 },
+		[EP_DISPATCH] = { [EP_NPOOL] = 1, [EP_NPOOL_NOQUANT] = 1, [EP_NPOOL_PACKED] = 1,
+				  [EP_NPOOL_INDEXED] = 1 },
 		[EP_COMBINE] = { [EP_NPOOL] = 1, [EP_NPOOL_COPIED] = 1 },
 	};
 

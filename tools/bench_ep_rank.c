@@ -24,7 +24,7 @@ struct rank {
 	const struct ep_load *load;
 	uint32_t rank;
 	struct accel_dev *dev;
-	struct accel_ep_group *groups[EP_ROUTES];
+	struct accel_ep_group *groups[EP_ROUTES][ACCEL_EP_SORT_SENDER + 1];
 	struct accel_ep *ep;		/* of the route that is measured */
 	int32_t *ids[EP_ROUTES];
 	float *weights;
@@ -108,6 +108,14 @@ static int turn(struct rank *r, const struct ep_order *order, uint64_t *begin, u
 	return err;
 }
 
+/* Where it makes a difference, by the sender: calls are large. */
+static uint32_t sort_of(const struct ep_order *order)
+{
+	bool sender = order->impl == EP_NPOOL || order->impl == EP_NPOOL_NOQUANT;
+
+	return sender && order->op == EP_DISPATCH ? ACCEL_EP_SORT_SENDER : ACCEL_EP_SORT_RECEIVER;
+}
+
 static int turns(struct rank *r, const struct ep_order *order)
 {
 	struct ep_times *times = &r->bench->ranks[r->rank];
@@ -115,7 +123,7 @@ static int turns(struct rank *r, const struct ep_order *order)
 	uint64_t idle;
 	int err = 0;
 
-	r->ep = accel_ep_rank(r->groups[order->route], r->rank);
+	r->ep = accel_ep_rank(r->groups[order->route][sort_of(order)], r->rank);
 	for (uint32_t i = 0; i < WARM_TURNS && !err; i++)
 		err = turn(r, order, &idle, &idle);
 	accel_ep_stats(r->ep, &from, NULL);
@@ -129,20 +137,20 @@ static int turns(struct rank *r, const struct ep_order *order)
 	return err;
 }
 
-static int join(struct rank *r, enum ep_route route, const uint32_t *npu)
+static int join(struct rank *r, enum ep_route route, uint32_t sort, const uint32_t *npu)
 {
 	struct accel_ep_config config = {
 		.ranks = r->load->ranks,
 		.experts = route == EP_BY_EXPERT ? r->load->experts : r->load->ranks,
 		.hidden = r->load->hidden, .top_k = r->load->top_k,
 		.max_tokens = r->load->tokens, .chunk_tokens = r->load->tokens,
-		.send = ACCEL_EP_INT8, .back = ACCEL_EP_BF16,
+		.send = ACCEL_EP_INT8, .back = ACCEL_EP_BF16, .sort = sort,
 	};
 	char name[ACCEL_EP_NAME_LEN];
 
-	snprintf(name, sizeof(name), "bench-%d-%d", (int)r->bench->parent, (int)route);
+	snprintf(name, sizeof(name), "bench-%d-%d-%u", (int)r->bench->parent, (int)route, sort);
 	return accel_ep_join(r->dev, name, &config, &r->rank, npu, 1, PATIENCE_NS,
-			     &r->groups[route]);
+			     &r->groups[route][sort]);
 }
 
 static int fill(struct rank *r)
@@ -219,17 +227,16 @@ int ep_bench_rank(struct ep_bench *bench, uint32_t rank, const char *pool, int o
 		err = accel_open(pool, &r.dev);
 	if (!err)
 		err = choose_npu(&r, &npu);
-	for (int route = 0; route < EP_ROUTES && !err; route++)
-		err = join(&r, route, &npu);
+	for (uint32_t i = 0; i < EP_ROUTES * 2 && !err; i++)
+		err = join(&r, i / 2, i % 2, &npu);
 	bench->ranks[rank].error = err;
 	while (write(answers, "", 1) == 1 && !err &&
 	       read(orders, &order, sizeof(order)) == sizeof(order)) {
 		err = turns(&r, &order);
 		bench->ranks[rank].error = err;
 	}
-	for (int route = 0; route < EP_ROUTES; route++)
-		if (r.groups[route])
-			accel_ep_leave(r.groups[route]);
+	for (uint32_t i = 0; i < EP_ROUTES * 2; i++)
+		accel_ep_leave(r.groups[i / 2][i % 2]);
 	accel_close(r.dev);
 	return err ? CTL_DEVICE : CTL_OK;
 }

@@ -80,14 +80,17 @@ static void tell(const struct accel_ep *ep, uint32_t lane_id, struct accel_ep_re
 	bool packed = !recv->indexed && recv->total;
 
 	*out = (struct accel_ep_recv){
-		.rows = packed ? recv->map : NULL,
+		.rows = !packed ? NULL :
+			recv->direct ? ep_sorted(ep, ep->rank, lane_id, 0) : recv->map,
 		.at = recv->indexed ? recv->at : NULL,
 		.scales = ep->shape->config.send == ACCEL_EP_INT8 ? recv->scales : NULL,
 		.counts = recv->counts,
 		.origins = recv->origins,
 		.out = ep_recv_out(ep, lane_id),
 		.out_stride = ep->shape->back_row,
-		.buffer = packed ? recv->buffer : NULL,
+		.buffer = !packed ? NULL : recv->direct ? ep_buffer(ep) : recv->buffer,
+		.offset = packed && recv->direct ?
+			  ep->shape->lane[lane_id] + ep->shape->sorted : 0,
 		.stride = ep->shape->payload,
 		.table_min = recv->table_min,
 		.total = recv->total,

@@ -291,6 +291,11 @@ struct accel_ep *accel_ep_rank(struct accel_ep_group *group, uint32_t rank)
 	return &group->of_rank[rank]->ep;
 }
 
+struct accel_buffer *ep_buffer(const struct accel_ep *ep)
+{
+	return ((const struct ep_member *)ep)->buffer;
+}
+
 void accel_ep_info(const struct accel_ep *ep, struct accel_ep_info *info)
 {
 	*info = (struct accel_ep_info) {

@@ -153,6 +153,13 @@ static inline char *ep_back_row(const struct accel_ep *ep, uint32_t rank, uint32
 	       at * ep->shape->back_row;
 }
 
+/* Elements that arrive sorted. */
+static inline char *ep_sorted(const struct accel_ep *ep, uint32_t rank, uint32_t lane, uint32_t row)
+{
+	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->sorted +
+	       row * ep->shape->payload;
+}
+
 static inline char *ep_out(const struct accel_ep *ep, uint32_t rank, uint32_t lane, uint32_t row)
 {
 	return ep->peer[rank] + ep->shape->lane[lane] + ep->shape->outs +
@@ -161,6 +168,7 @@ static inline char *ep_out(const struct accel_ep *ep, uint32_t rank, uint32_t la
 
 /* group.c */
 struct accel_dev *ep_dev(const struct accel_ep *ep);
+struct accel_buffer *ep_buffer(const struct accel_ep *ep);
 /* Ranks that wait to be taken in, as far as the board tells now. */
 uint32_t ep_joining(const struct accel_ep *ep);
 /* What outlives a rank's handle is freed by the file that made it. */

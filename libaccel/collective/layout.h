@@ -41,7 +41,8 @@ struct ep_slot {
 	/* Of a round: @sent rows, s's and what it passes on, lie at @first of r's room. */
 	uint32_t first;
 	uint32_t sent;
-	uint32_t more;		/* rounds of this batch follow */
+	uint16_t more;		/* rounds of this batch follow */
+	uint16_t sorts;		/* their elements come when r has told where */
 	uint64_t flag;		/* stored last */
 	/* Combine: all rows of this round for r are there. */
 	_Alignas(EP_LINE) uint64_t back;
@@ -57,6 +58,11 @@ struct ep_slot {
 	/* From another node: @hopped rows of s's batch lie in its part of r's relay room. */
 	_Alignas(EP_LINE) uint64_t hop;
 	uint32_t hopped;
+	/* s tells where elements are to go: to its sorted rows, by the bases; else to their rows. */
+	uint32_t direct;
+	uint64_t told;
+	/* Elements of s are all there. */
+	uint64_t landed;
 };
 
 /*
@@ -97,6 +103,8 @@ struct ep_shape {
 	uint64_t relays;		/* rows as well */
 	uint64_t backs;			/* row of token t and k: (t % chunk_tokens) * all_k + k */
 	uint64_t outs;			/* what experts here made, as recv is sorted */
+	uint64_t sorted;		/* elements that arrive sorted */
+	uint32_t sorted_room;		/* rows of them */
 	uint32_t out_room;		/* rows of it */
 	uint64_t bytes;			/* of the whole buffer */
 };

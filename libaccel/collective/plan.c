@@ -59,6 +59,7 @@ void ep_plan_free(struct ep_plan *plan)
 	free(plan->hops);
 	free(plan->passed);
 	free(plan->scratch);
+	free(plan->staged);
 	free(plan);
 }
 
@@ -83,13 +84,18 @@ int ep_plan_alloc(const struct accel_ep *ep, struct ep_lane *lane)
 	plan->hops = calloc(shape->nodes, sizeof(*plan->hops));
 	plan->passed = calloc(shape->relay_room + 1, sizeof(*plan->passed));
 	plan->scratch = aligned_alloc(EP_LINE, shape->payload);
+	if (config->sort)
+		plan->staged = aligned_alloc(EP_LINE, config->chunk_tokens * shape->payload);
 	if (!plan->choices || !plan->weights || !plan->counts || !plan->rows || !plan->taken ||
-	    !plan->dests || !plan->hops || !plan->passed || !plan->scratch) {
+	    !plan->dests || !plan->hops || !plan->passed || !plan->scratch ||
+	    (config->sort && !plan->staged)) {
 		ep_plan_free(plan);
 		return -ENOMEM;
 	}
 	/* What pads a row is sent too. */
 	memset(plan->scratch, 0, shape->payload);
+	if (config->sort)
+		memset(plan->staged, 0, config->chunk_tokens * shape->payload);
 	lane->plan = plan;
 	return 0;
 }
@@ -152,6 +158,7 @@ void ep_plan_make(struct accel_ep *ep, struct ep_plan *plan, const struct accel_
 	plan->hopped = 0;
 	plan->passing = 0;
 	plan->whole = false;
+	plan->sorts = config->sort && tokens->count <= config->chunk_tokens;
 	memset(plan->counts, 0, config->ranks * config->slots * sizeof(*plan->counts));
 	memset(plan->rows, 0, config->ranks * sizeof(*plan->rows));
 	memset(plan->taken, 0, (config->experts + config->shared) * sizeof(*plan->taken));

@@ -23,6 +23,7 @@ struct ep_dest {
 	uint32_t rounds;	/* that were sent in this call */
 	uint32_t seen;		/* last token + 1 that was found to go there */
 	char *row;		/* where the next one is stored */
+	bool asks;		/* is to be told where the elements of this round go */
 };
 
 /* A row of another node's rank that is to be passed on; what was checked is kept here. */
@@ -41,6 +42,7 @@ struct ep_plan {
 	uint32_t rest;			/* destinations that not all of it was sent to */
 	uint32_t hopped;		/* batches of this rank's tokens sent to other nodes */
 	bool whole;			/* begun by the call that does both halves */
+	bool sorts;			/* elements go when it is known where to */
 	uint64_t cached;		/* bytes that may still go through the cache */
 	bool streamed;			/* some went past it */
 	struct accel_ep_place *choices;	/* [max_tokens][all_k] */
@@ -53,6 +55,7 @@ struct ep_plan {
 	struct ep_passed *passed;	/* [relay_room], of this batch */
 	uint32_t passing;		/* how many there are */
 	char *scratch;			/* of a row's elements, padded */
+	char *staged;			/* [chunk_tokens] such, that wait to be told; or NULL */
 };
 
 /* -EINVAL for what cannot be dispatched. */

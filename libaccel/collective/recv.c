@@ -153,6 +153,7 @@ int ep_recv_start(const struct accel_ep *ep, struct ep_lane *lane)
 	recv->waiting = 0;
 	recv->arrived = 0;
 	recv->moved = 0;
+	recv->landing = 0;
 	recv->joining = 0;
 	recv->table_min = UINT64_MAX;
 	for (uint32_t rank = 0; rank < config->ranks; rank++) {
@@ -226,6 +227,7 @@ static bool read_round(const struct accel_ep *ep, struct ep_carrier *carrier,
 	carrier->first = __atomic_load_n(&slot->first, __ATOMIC_RELAXED);
 	carrier->sent = __atomic_load_n(&slot->sent, __ATOMIC_RELAXED);
 	carrier->more = __atomic_load_n(&slot->more, __ATOMIC_RELAXED);
+	carrier->sorts = __atomic_load_n(&slot->sorts, __ATOMIC_RELAXED);
 	carrier->due = false;
 	return (uint64_t)carrier->first + carrier->sent <= ep->shape->room;
 }
@@ -280,6 +282,57 @@ static bool more_follows(const struct accel_ep *ep, const struct ep_recv *recv)
 	return recv->batch + 1 < recv->batches || more_in_batch(ep, recv);
 }
 
+/* Whether there is room for all elements where they are to be, and all wait to be told. */
+static bool can_be_direct(const struct accel_ep *ep, const struct ep_recv *recv, uint64_t total)
+{
+	if (recv->indexed || total > ep->shape->sorted_room || more_follows(ep, recv))
+		return false;
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		if (recv->carriers[rank].sent && !recv->carriers[rank].sorts)
+			return false;
+	return true;
+}
+
+/* Those who sort are told where. */
+static void tell_where(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv)
+{
+	uint64_t flag = ep_flag(ep->epoch, ep->lanes[lane].generation, 0);
+
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++) {
+		struct ep_slot *slot = ep_slot(ep, rank, lane, ep->rank);
+
+		if (!recv->carriers[rank].sorts)
+			continue;
+		for (uint32_t i = 0; recv->direct && i < ep->shape->config.slots; i++)
+			ep_bases(ep, slot)[i] = ep_base(ep, recv, rank, i);
+		slot->direct = recv->direct;
+		ep_st(&slot->told, flag);
+		ep_ring(ep, rank);
+		recv->landing++;
+	}
+}
+
+/* Elements that were waited for; whether some came. */
+static bool look_landed(struct accel_ep *ep, uint32_t lane, struct ep_recv *recv,
+			struct ep_set *missing)
+{
+	uint64_t want = ep_flag(ep->epoch, ep->lanes[lane].generation, 0);
+	bool found = false;
+
+	for (uint32_t rank = 0; recv->landing && rank < ep->shape->config.ranks; rank++) {
+		if (!recv->carriers[rank].sorts)
+			continue;
+		if (ep_ld(&ep_slot(ep, ep->rank, lane, rank)->landed) != want) {
+			ep_set_add(missing, rank);
+			continue;
+		}
+		recv->carriers[rank].sorts = false;
+		recv->landing--;
+		found = true;
+	}
+	return found;
+}
+
 /* Rows sorted by slot, then by source. What each has of a slot ends where the next begins. */
 static int place(struct accel_ep *ep, struct ep_recv *recv, uint32_t flags)
 {
@@ -290,7 +343,8 @@ static int place(struct accel_ep *ep, struct ep_recv *recv, uint32_t flags)
 	for (uint32_t rank = 0; rank < config->ranks; rank++)
 		total += recv->sources[rank].entries;
 	recv->indexed = flags & ACCEL_EP_INDEXED;
-	bytes = (recv->indexed ? more_follows(ep, recv) * recv->arrived : total) *
+	recv->direct = can_be_direct(ep, recv, total);
+	bytes = (recv->direct ? 0 : recv->indexed ? more_follows(ep, recv) * recv->arrived : total) *
 		ep->shape->payload;
 	ret = arrays_reserve(recv, total);
 	if (!ret)
@@ -345,7 +399,7 @@ static bool take_entry(const struct taker *t, uint32_t rank, const struct ep_met
 		(struct ep_home){ at, meta->token, entry->k };
 	if (recv->indexed)
 		recv->at[at] = row;
-	else
+	else if (!recv->direct)
 		t->put(recv->map + at * t->shape->payload, row, t->shape->payload);
 	return true;
 }
@@ -476,10 +530,17 @@ int ep_recv_more(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_s
 	found = look(ep, lane, recv, missing);
 	if (found < 0 || recv->waiting)
 		return found;
-	if (!recv->placed)
+	if (!recv->placed) {
 		ret = place(ep, recv, flags);
-	if (!ret)
-		ret = take_all(ep, lane, recv);
+		if (ret)
+			return ret;
+		tell_where(ep, lane, recv);
+		found = 1;
+	}
+	found |= look_landed(ep, lane, recv, missing);
+	if (recv->landing)
+		return found;
+	ret = take_all(ep, lane, recv);
 	return ret ? ret : 1;
 }
 

@@ -27,6 +27,7 @@ struct ep_source {
 struct ep_carrier {
 	bool due;		/* its flag of this round is waited for */
 	bool more;		/* rounds of this batch follow */
+	bool sorts;		/* its elements come when it was told where */
 	uint32_t round;		/* of its, this one */
 	uint32_t batches;	/* it has in this call */
 	uint32_t first;		/* row of this round */
@@ -52,6 +53,8 @@ struct ep_recv {
 	struct ep_carrier *carriers;	/* [ranks], of this node */
 
 	bool indexed;
+	bool direct;			/* elements arrive sorted */
+	uint32_t landing;		/* carriers whose elements are to come */
 	bool placed;			/* all headers came: every row's place is known */
 	bool stream;			/* past the cache */
 	bool done;

@@ -8,10 +8,12 @@
  * one to the other nodes first, then to its own, with what was sent to it to be
  * passed on. Rounds of a batch wait for nothing of the next one, at any rank, so
  * that batches come to an end one by one.
+ *
+ * Where the sender sorts, only what is behind a row's elements goes at first; land.c
+ * sends these.
  */
-#include "plan.h"
 #include "route.h"
-#include "simd.h"
+#include "send.h"
 #include "table.h"
 
 /* What one destination gets of one token. */
@@ -24,28 +26,14 @@ struct part {
 };
 _Static_assert(sizeof(struct ep_meta) <= 2 * EP_LINE, "a row's end is two lines");
 
-/* Sends one batch: its items are this rank's tokens, then rows to be passed on. */
-struct sender {
-	struct accel_ep *ep;
-	uint32_t lane;
-	struct ep_plan *plan;
-	const struct ep_simd *simd;
-	bool hop;			/* to other nodes, else within this one */
-	uint32_t near;			/* first rank of this one */
-	const struct ep_dest *only;	/* the destination, or NULL: all */
-	uint32_t first;			/* token */
-	uint32_t own;			/* tokens */
-	uint32_t item;			/* that is being sent */
-};
-
-static struct sender sender_of(struct accel_ep *ep, uint32_t lane, bool hop)
+static struct ep_sender sender_of(struct accel_ep *ep, uint32_t lane, bool hop)
 {
 	struct ep_plan *plan = ep->lanes[lane].plan;
 	uint32_t batch = ep->route->batch, count = plan->tokens.count;
 	uint32_t first = (hop ? plan->hopped : plan->batch) * batch;
 
 	first = first < count ? first : count;
-	return (struct sender){
+	return (struct ep_sender){
 		.ep = ep,
 		.lane = lane,
 		.plan = plan,
@@ -58,7 +46,7 @@ static struct sender sender_of(struct accel_ep *ep, uint32_t lane, bool hop)
 }
 
 /* Where a rank's rows go now, or NULL. */
-static struct ep_dest *dest_of(const struct sender *s, uint32_t rank)
+static struct ep_dest *dest_of(const struct ep_sender *s, uint32_t rank)
 {
 	uint32_t node_ranks = s->ep->shape->config.node_ranks;
 	struct ep_dest *dest;
@@ -89,7 +77,7 @@ static void add(struct part *parts, uint32_t *count, struct ep_dest *dest, uint3
 }
 
 /* Choices of a token by destination. */
-static uint32_t split(const struct sender *s, uint32_t token, struct part *parts)
+static uint32_t split(const struct ep_sender *s, uint32_t token, struct part *parts)
 {
 	uint32_t all_k = s->ep->shape->all_k, count = 0;
 	const struct accel_ep_place *choices = s->plan->choices + token * all_k;
@@ -107,7 +95,7 @@ static uint32_t split(const struct sender *s, uint32_t token, struct part *parts
 	return count;
 }
 
-static uint32_t split_passed(const struct sender *s, const struct ep_passed *passed,
+static uint32_t split_passed(const struct ep_sender *s, const struct ep_passed *passed,
 			     struct part *parts)
 {
 	const struct ep_meta *meta = &passed->meta;
@@ -123,7 +111,7 @@ static uint32_t split_passed(const struct sender *s, const struct ep_passed *pas
 }
 
 /* A token as it travels, with its padding: made at @room unless the caller's row will do. */
-static const void *payload(const struct sender *s, uint32_t token, void *room, float *scale)
+static const void *payload(const struct ep_sender *s, uint32_t token, void *room, float *scale)
 {
 	const struct accel_ep_config *config = &s->ep->shape->config;
 	const struct accel_ep_tokens *tokens = &s->plan->tokens;
@@ -140,36 +128,39 @@ static const void *payload(const struct sender *s, uint32_t token, void *room, f
 	} else {
 		if (tokens->scales && tokens->dtype == ACCEL_EP_INT8)
 			*scale = tokens->scales[token];
-		if (bytes == s->ep->shape->payload)
+		if (ep_as_it_is(s))
 			return row;
 		memcpy(room, row, bytes);
 	}
 	return room;
 }
 
-static void store(const struct sender *s, struct part *part, const void *elements, float scale)
+static void store(const struct ep_sender *s, struct part *part, const void *elements, float scale)
 {
 	const struct ep_shape *shape = s->ep->shape;
 	struct ep_dest *dest = part->dest;
-	bool cached = s->plan->cached >= shape->row;
-	void (*put)(void *, const void *, size_t) = cached ? s->simd->copy : s->simd->stream;
 
-	s->plan->cached -= cached ? shape->row : 0;
-	s->plan->streamed |= !cached;
 	part->meta.scale = scale;
-	if (elements != dest->row)
-		put(dest->row, elements, shape->payload);
-	put(dest->row + shape->payload, part->bytes, shape->row - shape->payload);
+	if (elements != dest->row && !dest->asks)
+		ep_put(s, dest->row, elements, shape->payload);
+	ep_put(s, dest->row + shape->payload, part->bytes, shape->row - shape->payload);
 	dest->row += shape->row;
 	dest->left--;
 	dest->next = s->item + 1;
 }
 
-/* Where a token is made ready: where it goes itself, if that is here and to be in the cache. */
-static void *room_of(const struct sender *s, const struct part *parts, uint32_t count)
+/*
+ * Where a token is made ready: where it waits, or where it goes itself, if that is here and
+ * to be in the cache.
+ */
+static void *room_of(const struct ep_sender *s, uint32_t token, const struct part *parts,
+		     uint32_t count)
 {
 	const struct ep_dest *own = &s->plan->dests[s->ep->rank];
 
+	for (uint32_t i = 0; i < count; i++)
+		if (parts[i].dest->asks)
+			return s->plan->staged + token * s->ep->shape->payload;
 	if (own->left && s->plan->cached >= count * s->ep->shape->row)
 		for (uint32_t i = 0; i < count; i++)
 			if (parts[i].dest == own)
@@ -177,11 +168,11 @@ static void *room_of(const struct sender *s, const struct part *parts, uint32_t 
 	return s->plan->scratch;
 }
 
-static void send_token(const struct sender *s, uint32_t token)
+static void send_token(const struct ep_sender *s, uint32_t token)
 {
 	struct part parts[EP_ALL_K];
 	uint32_t count = split(s, token, parts);
-	void *room = room_of(s, parts, count);
+	void *room = room_of(s, token, parts, count);
 	const void *elements = NULL;
 	float scale = 1.0f;
 
@@ -194,7 +185,7 @@ static void send_token(const struct sender *s, uint32_t token)
 	}
 }
 
-static void pass_on(const struct sender *s, const struct ep_passed *passed)
+static void pass_on(const struct ep_sender *s, const struct ep_passed *passed)
 {
 	struct part parts[EP_ALL_K];
 	uint32_t count = split_passed(s, passed, parts);
@@ -204,7 +195,7 @@ static void pass_on(const struct sender *s, const struct ep_passed *passed)
 			store(s, &parts[i], passed->row, passed->meta.scale);
 }
 
-static void send_item(const struct sender *s)
+static void send_item(const struct ep_sender *s)
 {
 	if (s->item < s->own)
 		send_token(s, s->first + s->item);
@@ -213,7 +204,7 @@ static void send_item(const struct sender *s)
 }
 
 /* The cursor is anybody's to write: whatever it says, rows stay within the room. */
-static void reserve(const struct sender *s, uint32_t rank)
+static void reserve(const struct ep_sender *s, uint32_t rank)
 {
 	struct ep_dest *dest = &s->plan->dests[rank];
 	uint32_t want = dest->rows - dest->sent, room = s->ep->shape->room;
@@ -226,15 +217,11 @@ static void reserve(const struct sender *s, uint32_t rank)
 	dest->left = dest->quota;
 	dest->row = ep_row(s->ep, rank, s->lane, dest->first);
 	dest->sent += dest->quota;
-}
-
-static uint64_t flag_of(const struct sender *s, uint32_t round)
-{
-	return ep_flag(s->ep->epoch, s->ep->lanes[s->lane].generation, round);
+	dest->asks = s->plan->sorts && dest->quota && !dest->rounds;
 }
 
 /* The head: all that a rank has to know of this call. */
-static void tell_call(const struct sender *s, uint32_t rank)
+static void tell_call(const struct ep_sender *s, uint32_t rank)
 {
 	const struct accel_ep *ep = s->ep;
 	uint32_t slots = ep->shape->config.slots;
@@ -245,30 +232,27 @@ static void tell_call(const struct sender *s, uint32_t rank)
 	slot->tokens = s->plan->tokens.count;
 	slot->table = ep->table->version;
 	slot->joining = s->plan->joining;
-	ep_st(&slot->head, flag_of(s, 0));
+	ep_st(&slot->head, ep_send_flag(s, 0));
 }
 
-static void count_sent(const struct sender *s, uint64_t rows)
-{
-	s->ep->stats.rows_sent += rows;
-	s->ep->stats.bytes_sent += rows * s->ep->shape->row;
-}
-
-static void tell_round(const struct sender *s, uint32_t rank)
+static void tell_round(const struct ep_sender *s, uint32_t rank)
 {
 	struct ep_slot *slot = ep_slot(s->ep, rank, s->lane, s->ep->rank);
+	const struct ep_shape *shape = s->ep->shape;
 	struct ep_dest *dest = &s->plan->dests[rank];
 
 	slot->first = dest->first;
 	slot->sent = dest->quota;
 	slot->more = dest->sent < dest->rows;
-	ep_st(&slot->flag, flag_of(s, dest->rounds++));
+	slot->sorts = dest->asks;
+	ep_st(&slot->flag, ep_send_flag(s, dest->rounds++));
 	ep_ring(s->ep, rank);
-	count_sent(s, dest->quota);
+	ep_sent(s, dest->quota, dest->quota * (dest->asks ? shape->row - shape->payload :
+							       shape->row));
 }
 
 /* Rows of the batch for each rank of this node. */
-static void count_rows(struct sender *s)
+static void count_rows(struct ep_sender *s)
 {
 	uint32_t items = s->own + s->plan->passing, end = s->near + s->ep->shape->config.node_ranks;
 	struct part parts[EP_ALL_K];
@@ -289,7 +273,7 @@ static void count_rows(struct sender *s)
 }
 
 /* The first round of a batch, to all of this node; the call's head with it where there is one. */
-static void send_batch(struct sender *s, bool head)
+static void send_batch(struct ep_sender *s, bool head)
 {
 	const struct accel_ep *ep = s->ep;
 	uint32_t node_ranks = ep->shape->config.node_ranks;
@@ -311,7 +295,7 @@ static void send_batch(struct sender *s, bool head)
 		if (head)
 			tell_call(s, rank);
 		tell_round(s, rank);
-		s->plan->rest += s->plan->dests[rank].sent < s->plan->dests[rank].rows;
+		s->plan->rest += ep_dest_rest(&s->plan->dests[rank]);
 	}
 	s->plan->begun = true;
 }
@@ -319,7 +303,7 @@ static void send_batch(struct sender *s, bool head)
 /* This rank's next batch to the other nodes. */
 static void send_hops(struct accel_ep *ep, uint32_t lane)
 {
-	struct sender s = sender_of(ep, lane, true);
+	struct ep_sender s = sender_of(ep, lane, true);
 	const struct ep_hop *hops = ep->route->hops;
 
 	for (uint32_t node = 0; node < ep->shape->nodes; node++) {
@@ -341,8 +325,8 @@ static void send_hops(struct accel_ep *ep, uint32_t lane)
 		slot = ep_slot(ep, hops[node].rank, lane, ep->rank);
 		slot->hopped = s.own - s.plan->hops[node].left;
 		ep->stats.rows_between += slot->hopped;
-		count_sent(&s, slot->hopped);
-		ep_st(&slot->hop, flag_of(&s, s.plan->hopped));
+		ep_sent(&s, slot->hopped, slot->hopped * ep->shape->row);
+		ep_st(&slot->hop, ep_send_flag(&s, s.plan->hopped));
 		ep_ring(ep, hops[node].rank);
 	}
 	s.plan->hopped++;
@@ -376,7 +360,7 @@ static bool end_batch(struct accel_ep *ep, uint32_t lane)
 
 void ep_send(struct accel_ep *ep, uint32_t lane)
 {
-	struct sender s = sender_of(ep, lane, false);
+	struct ep_sender s = sender_of(ep, lane, false);
 	uint32_t ranks = ep->shape->config.ranks;
 
 	if (ep->shape->nodes == 1) {
@@ -396,18 +380,18 @@ void ep_send(struct accel_ep *ep, uint32_t lane)
 }
 
 /* Whether the round that a rank of this node was sent last left its room. */
-static bool has_room(const struct sender *s, uint32_t rank)
+static bool has_room(const struct ep_sender *s, uint32_t rank)
 {
 	const struct ep_slot *slot = ep_slot(s->ep, s->ep->rank, s->lane, rank);
 	uint32_t rounds = s->plan->dests[rank].rounds;
 
-	return !rounds || ep_ld(&slot->room) == flag_of(s, rounds - 1);
+	return !rounds || ep_ld(&slot->room) == ep_send_flag(s, rounds - 1);
 }
 
 /* The next batch, once all have room and what is to be passed on is here. */
 static int begin_batch(struct accel_ep *ep, uint32_t lane, struct ep_set *missing)
 {
-	struct sender s = sender_of(ep, lane, false);
+	struct ep_sender s = sender_of(ep, lane, false);
 	bool room = true;
 	int ret;
 
@@ -427,7 +411,7 @@ static int begin_batch(struct accel_ep *ep, uint32_t lane, struct ep_set *missin
 }
 
 /* One destination's next round. */
-static void send_round(struct sender *s, uint32_t rank)
+static void send_round(struct ep_sender *s, uint32_t rank)
 {
 	struct ep_dest *dest = &s->plan->dests[rank];
 
@@ -443,20 +427,22 @@ static void send_round(struct sender *s, uint32_t rank)
 
 static bool send_rounds(struct accel_ep *ep, uint32_t lane, struct ep_set *missing)
 {
-	struct sender s = sender_of(ep, lane, false);
+	struct ep_sender s = sender_of(ep, lane, false);
 	uint32_t end = s.near + ep->shape->config.node_ranks;
 	bool any = false;
 
 	for (uint32_t rank = s.near; s.plan->rest && rank < end; rank++) {
 		const struct ep_dest *dest = &s.plan->dests[rank];
 
-		if (dest->sent == dest->rows)
+		if (!ep_dest_rest(dest))
 			continue;
-		if (has_room(&s, rank)) {
+		if (dest->asks) {
+			any |= ep_land(&s, rank);
+		} else if (has_room(&s, rank)) {
 			send_round(&s, rank);
 			any = true;
 		}
-		if (dest->sent < dest->rows && rank != ep->rank)
+		if (ep_dest_rest(dest) && rank != ep->rank)
 			ep_set_add(missing, rank);
 	}
 	return any;

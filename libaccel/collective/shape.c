@@ -49,6 +49,7 @@ static bool stated(const struct accel_ep_config *config)
 	       within(config->max_tokens, 1, ACCEL_EP_MAX_TOKENS) &&
 	       (config->send == ACCEL_EP_INT8 || config->send == ACCEL_EP_BF16) &&
 	       (config->back == ACCEL_EP_BF16 || config->back == ACCEL_EP_FP32) &&
+	       (config->sort == ACCEL_EP_SORT_RECEIVER || config->sort == ACCEL_EP_SORT_SENDER) &&
 	       (config->replica == ACCEL_EP_ROUND_ROBIN || config->replica == ACCEL_EP_LEAST_LOAD);
 }
 
@@ -57,7 +58,8 @@ static bool possible(const struct accel_ep_config *config)
 	return within(config->slots, 1, ACCEL_EP_MAX_SLOTS) &&
 	       config->slots * config->ranks >= config->experts + config->shared &&
 	       within(config->chunk_tokens, 1, config->max_tokens) &&
-	       config->ranks % config->node_ranks == 0;
+	       config->ranks % config->node_ranks == 0 &&
+	       (config->sort == ACCEL_EP_SORT_RECEIVER || config->node_ranks == config->ranks);
 }
 
 /*
@@ -121,7 +123,8 @@ static void lay_out(struct ep_shape *shape)
 	shape->backs = pad(shape->relays + shape->relay_room * shape->row, PAGE);
 	shape->outs = shape->backs +
 		      (uint64_t)config->chunk_tokens * shape->all_k * shape->back_row;
-	lane_bytes = pad(shape->outs + shape->out_room * shape->back_row, PAGE);
+	shape->sorted = pad(shape->outs + shape->out_room * shape->back_row, PAGE);
+	lane_bytes = pad(shape->sorted + shape->sorted_room * shape->payload, PAGE);
 	for (uint32_t lane = 0; lane < ACCEL_EP_LANES; lane++)
 		shape->lane[lane] = lane * lane_bytes;
 	shape->bytes = ACCEL_EP_LANES * lane_bytes;
@@ -141,6 +144,7 @@ int ep_shape(const struct accel_ep_config *config, struct ep_shape *shape)
 	new.relay_room = relay_rows(&new.config);
 	new.room = room_rows(&new.config, new.all_k);
 	new.out_room = out_rows(&new.config, new.all_k);
+	new.sorted_room = new.config.sort == ACCEL_EP_SORT_SENDER ? new.out_room : 0;
 	lay_out(&new);
 	*shape = new;
 	return 0;

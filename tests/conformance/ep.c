@@ -274,6 +274,28 @@ TEST_F(ep, nodes_with_little_room)
 			}
 }
 
+/* Whether there is room for all or not, and whoever has too many tokens for it. */
+TEST_F(ep, sorted_by_the_sender)
+{
+	uint32_t percent, route, flags;
+
+	for (percent = 1; percent <= 401; percent += 100)
+		for (route = EP_UNIFORM; route <= EP_EMPTY; route++)
+			for (flags = 0; flags <= ACCEL_EP_INDEXED; flags++) {
+				struct ep_case c = a_case(4);
+
+				c.route = route;
+				c.flags = flags;
+				c.dtype = route % 2 ? ACCEL_EP_FP32 : ACCEL_EP_BF16;
+				c.config.send = percent % 200 == 1 ? ACCEL_EP_INT8 : ACCEL_EP_BF16;
+				c.config.sort = ACCEL_EP_SORT_SENDER;
+				c.config.max_tokens = 20;
+				c.config.chunk_tokens = 14;
+				c.config.room_percent = percent;
+				EXPECT_RIGHT(&c, scaled(10) + 2, route % 2);
+			}
+}
+
 /* Rank 0 has the same tokens whatever the number of ranks: so it has the same sums. */
 TEST_F(ep, sums_do_not_depend_on_ranks)
 {

@@ -45,6 +45,11 @@ TEST_F(calls, joining_tells_why_not)
 	REFUSED(-EINVAL, config.chunk_tokens, TOKENS + 1);
 	REFUSED(-EINVAL, config.back, ACCEL_EP_INT8);
 	REFUSED(-EINVAL, config.replica, 2);
+	REFUSED(-EINVAL, config.sort, 2);
+	bad = one;
+	bad.config.sort = ACCEL_EP_SORT_SENDER;
+	bad.config.node_ranks = 1;
+	EXPECT_EQ(-EINVAL, join_now(&bad, 0));
 	bad = joiner_of(team, &usual, 0, 2);
 	bad.ranks[1] = 0;
 	EXPECT_EQ(-EINVAL, join_now(&bad, 0));
@@ -110,6 +115,73 @@ TEST_F(calls, halves_come_in_order)
 	each_side(r, team)
 		EXPECT_EQ(0, accel_ep_combine_finish(r->ep, 0, &r->sum, 0));
 	EXPECT_EQ(0, sums_wrong(team));
+}
+
+/* Whether each rank's rows lie where they are said to in a buffer. */
+static bool in_buffers(struct team *team)
+{
+	bool right = true;
+
+	each_side(s, team) {
+		struct accel_buffer_info info;
+		void *map;
+
+		if (!s->recv.total)
+			continue;
+		must(s->recv.buffer);
+		must_ok(accel_buffer_info(s->recv.buffer, &info, NULL, 0));
+		must_ok(accel_buffer_map(s->recv.buffer, 0, &map));
+		right &= !memcmp((char *)map + s->recv.offset, s->recv.rows,
+				 s->recv.total * s->recv.stride);
+		accel_buffer_unmap(team->dev, map, info.size);
+	}
+	return right;
+}
+
+/* Whoever sorts the rows; where the sender does, they are stored once, if they have room. */
+TEST_F(calls, sorted_by_either)
+{
+	static const struct {
+		uint32_t sort, chunk_tokens;
+		bool direct;
+	} ways[] = {
+		{ ACCEL_EP_SORT_RECEIVER, TOKENS, false },
+		{ ACCEL_EP_SORT_SENDER, TOKENS, true },
+		{ ACCEL_EP_SORT_SENDER, TOKENS - 1, false },
+	};
+	struct team *team = &self->team;
+	struct side *s = team->side;
+
+	for (uint32_t way = 0; way < ARRAY_LEN(ways); way++) {
+		struct accel_ep_config config = usual;
+		struct accel_ep_info info;
+
+		config.sort = ways[way].sort;
+		config.chunk_tokens = ways[way].chunk_tokens;
+		start(team, &config, false);
+		for (uint32_t step = 0; step < 6; step++) {
+			fill(team, step);
+			EXPECT_EQ(0, dispatch(team, step % 2, 0));
+			EXPECT_TRUE(in_buffers(team));
+			EXPECT_EQ(ways[way].direct, s->recv.offset > 0);
+			EXPECT_EQ(0, combine(team, step % 2));
+		}
+		accel_ep_info(s->ep, &info);
+		EXPECT_EQ(ways[way].direct, !info.output_bytes);
+		/* One that is small enough after one that was not. */
+		fill(team, 6);
+		s->tokens.count = TOKENS - 1;
+		EXPECT_EQ(0, dispatch(team, 0, 0));
+		EXPECT_TRUE(in_buffers(team));
+		EXPECT_EQ(config.sort, s->recv.offset > 0);
+		EXPECT_EQ(0, combine(team, 0));
+		fill(team, 7);
+		EXPECT_EQ(0, dispatch(team, 0, ACCEL_EP_INDEXED));
+		EXPECT_EQ(NULL, s->recv.buffer);
+		EXPECT_EQ(0, combine(team, 0));
+		accel_ep_leave(team->host.group);
+		team->host.group = NULL;
+	}
 }
 
 TEST_F(calls, one_token_too_many)

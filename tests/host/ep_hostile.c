@@ -470,6 +470,14 @@ TEST(scribbled)
 	scribble_between(&two);
 }
 
+TEST(scribbled_while_sorting)
+{
+	struct accel_ep_config config = two;
+
+	config.sort = ACCEL_EP_SORT_SENDER;
+	scribble_between(&config);
+}
+
 TEST(scribbled_between_nodes)
 {
 	struct accel_ep_config config = two;
@@ -528,6 +536,14 @@ static void scribble_while(const struct accel_ep_config *config)
 TEST(scribbling)
 {
 	scribble_while(&two);
+}
+
+TEST(scribbling_while_sorting)
+{
+	struct accel_ep_config config = two;
+
+	config.sort = ACCEL_EP_SORT_SENDER;
+	scribble_while(&config);
 }
 
 TEST(scribbling_between_nodes)

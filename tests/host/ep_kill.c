@@ -119,7 +119,7 @@ static bool moved(struct tally *tally, uint64_t steps)
 }
 
 static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_ranks,
-			   uint32_t chunk_tokens)
+			   uint32_t chunk_tokens, uint32_t sort)
 {
 	struct tally *tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -131,6 +131,7 @@ static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_rank
 	ASSERT_NE(MAP_FAILED, tally);
 	shape.config.node_ranks = node_ranks;
 	shape.config.chunk_tokens = chunk_tokens;
+	shape.config.sort = sort;
 	snprintf(name, sizeof(name), "kill-%d", (int)getpid());
 	for (uint32_t r = 0; r < RANKS; r++)
 		pids[r] = start(tally, r, name);
@@ -162,13 +163,18 @@ static void kill_at_random(struct __test_metadata *_metadata, uint32_t node_rank
 
 TEST(random_moments)
 {
-	kill_at_random(_metadata, 0, 16);
+	kill_at_random(_metadata, 0, 16, ACCEL_EP_SORT_RECEIVER);
+}
+
+TEST(random_moments_while_sorting)
+{
+	kill_at_random(_metadata, 0, 24, ACCEL_EP_SORT_SENDER);
 }
 
 /* Also those who pass on what others send, in the smallest of batches. */
 TEST(random_moments_between_nodes)
 {
-	kill_at_random(_metadata, 2, 1);
+	kill_at_random(_metadata, 2, 1, ACCEL_EP_SORT_RECEIVER);
 }
 
 TEST_HARNESS_MAIN

@@ -57,9 +57,9 @@ rows() {
 	row=0
 	for op in dispatch combine; do
 		for route in expert rank; do
-			for impl in npool npool_noquant npool_indexed npool_copied $1; do
+			for impl in npool npool_noquant npool_packed npool_indexed npool_copied $1; do
 				case $op$impl in
-				dispatchnpool_copied | combinenpool_[ni]*) continue ;;
+				dispatchnpool_copied | combinenpool_[nip]*) continue ;;
 				esac
 				equal "$(value $row.op)" $op && equal "$(value $row.impl)" "$impl" &&
 					equal "$(value $row.route)" $route && equal "$(value $row.ranks)" 2 &&
@@ -83,12 +83,12 @@ alone() {
 beside() {
 	bench --mpi /bin/true --json
 	[ "$status" = 0 ] && rows "mpi_alltoallv mpi_window" &&
-		equal "$(value 3.median_us)" 123.456 && equal "$(sort -u "$tmp/asked" | wc -l)" 8
+		equal "$(value 4.median_us)" 123.456 && equal "$(sort -u "$tmp/asked" | wc -l)" 8
 }
 
 table() {
 	bench --mpi /bin/true
-	[ "$status" = 0 ] && [ "$(grep -c '^dispatch .* npool' "$tmp/out")" = 6 ] &&
+	[ "$status" = 0 ] && [ "$(grep -c '^dispatch .* npool' "$tmp/out")" = 8 ] &&
 		grep -q '^combine  *rank  *mpi_window ' "$tmp/out"
 }
 

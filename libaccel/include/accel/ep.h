@@ -63,6 +63,11 @@ enum accel_ep_replica {
 	ACCEL_EP_LEAST_LOAD = 1,	/* the replica on the rank that got fewest rows of this call */
 };
 
+enum accel_ep_sort {
+	ACCEL_EP_SORT_RECEIVER = 0,	/* rows go at once, and are sorted where they arrive */
+	ACCEL_EP_SORT_SENDER = 1,	/* rows go when their places are known, straight there */
+};
+
 /** struct accel_ep_config - shape of a group, the same at every rank; some have a default */
 struct accel_ep_config {
 	uint32_t ranks;		/* 1 to ACCEL_EP_MAX_RANKS */
@@ -84,6 +89,13 @@ struct accel_ep_config {
 	 * which passes it on. 0: all ranks are one node, each is sent to directly.
 	 */
 	uint32_t node_ranks;
+	/*
+	 * Who sorts rows by expert, enum accel_ep_sort. Where the sender does, each row is stored
+	 * once, in the second half, after one more exchange; so do large calls best. Rows
+	 * that have no room there, of calls of more than chunk_tokens tokens, or to
+	 * be indexed go as they do without. Of one node only.
+	 */
+	uint32_t sort;
 };
 
 /**
@@ -212,7 +224,8 @@ struct accel_ep_recv {
 	 */
 	void *out;
 	uint64_t out_stride;	/* bytes from row to row */
-	struct accel_buffer *buffer;	/* that @rows lies in, from its start; NULL if indexed */
+	struct accel_buffer *buffer;	/* that @rows lies in; NULL if indexed */
+	uint64_t offset;	/* of @rows in it */
 	uint64_t stride;	/* bytes from row to row, a multiple of 64 */
 	uint64_t table_min;	/* oldest table that a rank used */
 	uint32_t total;
