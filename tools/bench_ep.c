@@ -48,7 +48,8 @@ struct bench {
 static const char *const ops[EP_OPS] = { "dispatch", "combine" };
 static const char *const routes[EP_ROUTES] = { "expert", "rank" };
 static const char *const impls[EP_IMPLS] = {
-	"npool", "npool_noquant", "npool_packed", "npool_indexed", "npool_copied", "mpi_alltoallv", "mpi_window",
+	"npool", "npool_noquant", "npool_packed", "npool_indexed", "npool_copied",
+	"mpi_alltoallv", "mpi_window",
 };
 
 static const char *pool, *mpi;

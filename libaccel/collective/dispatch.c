@@ -115,7 +115,7 @@ static int move(struct accel_ep *ep, uint32_t lane, uint32_t flags, struct ep_se
 	if (ret < 0 || ep_send_done(ep, lane))
 		return ret;
 	sent = ep_send_more(ep, lane, missing);
-	*rings = 1;
+	*rings = ep_send_patient(ep, lane) ? ep_set_count(missing) : 1;
 	return sent < 0 ? sent : ret || sent;
 }
 

@@ -70,6 +70,8 @@ void ep_send(struct accel_ep *ep, uint32_t lane);
 /* What comes after; 1: there was something, 0: nothing, -EBADMSG. @missing: who is waited for. */
 int ep_send_more(struct accel_ep *ep, uint32_t lane, struct ep_set *missing);
 bool ep_send_done(const struct accel_ep *ep, uint32_t lane);
+/* Whether all that is waited for comes, though this rank sends nothing until the last of it. */
+bool ep_send_patient(const struct accel_ep *ep, uint32_t lane);
 
 /*
  * relay.c: takes what other nodes sent of the batch that comes next; 1 when all is here, else 0

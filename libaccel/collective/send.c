@@ -345,6 +345,18 @@ bool ep_send_done(const struct accel_ep *ep, uint32_t lane)
 	return plan->batch == plan->batches && !hops_left(ep, plan);
 }
 
+bool ep_send_patient(const struct accel_ep *ep, uint32_t lane)
+{
+	const struct ep_dest *dests = ep->lanes[lane].plan->dests;
+
+	if (ep->shape->nodes > 1)
+		return false;
+	for (uint32_t rank = 0; rank < ep->shape->config.ranks; rank++)
+		if (ep_dest_rest(&dests[rank]) && !dests[rank].asks)
+			return false;
+	return true;
+}
+
 /* Where all of the batch went out, the next one comes. */
 static bool end_batch(struct accel_ep *ep, uint32_t lane)
 {
