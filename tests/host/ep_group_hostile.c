@@ -2,8 +2,11 @@
 /* A peer that lies, on the board or at the door: calls end, with whatever answer. */
 #include <sys/un.h>
 
-#include "collective/group.h"
+#include <sys/mman.h>
+
+#include "collective/door.h"
 #include "ep_group.h"
+#include "local.h"
 
 #define RANKS 3
 
@@ -85,6 +88,83 @@ TEST(door_bears_any_bytes)
 	pthread_join(thread, &theirs);
 	EXPECT_EQ(2, info_of(accel_ep_rank(group, 1)).alive);
 	accel_ep_leave(theirs);
+	accel_ep_leave(group);
+	accel_close(dev);
+}
+
+/* What a question of so many bytes gets: a descriptor, or -1. */
+static int asked(const struct sockaddr_un *addr, socklen_t len, uint32_t ask, uint32_t rank,
+		 uint32_t life, size_t size)
+{
+	struct ep_question question[2] = { { ask, rank, life } };
+	int sock = knock(addr, len), fd;
+
+	must(send(sock, question, size, MSG_NOSIGNAL) == (ssize_t)size);
+	if (local_receive_fd(sock, &fd))
+		fd = -1;
+	close(sock);
+	return fd;
+}
+
+static bool answered(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+TEST(door_gives_only_what_is_there)
+{
+	struct part part = { "gives", 1, 0, 1 };
+	const size_t whole = sizeof(struct ep_question);
+	struct accel_dev *dev = group_open();
+	struct accel_ep_group *group;
+	struct sockaddr_un addr;
+	socklen_t len;
+	uint32_t life;
+
+	ASSERT_EQ(0, join(dev, &part, EVER, &group));
+	ASSERT_TRUE((len = door_of("gives", 0, &addr)));
+	life = group->members[0]->life;
+	EXPECT_TRUE(answered(asked(&addr, len, EP_ASK_BOARD, 0, 0, whole)));
+	EXPECT_TRUE(answered(asked(&addr, len, EP_ASK_BUFFER, 0, life, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BUFFER, 0, life + 1, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BUFFER, 1, life, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BUFFER, UINT32_MAX, life, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, 0, 0, life, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BUFFER + 1, 0, life, whole)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BOARD, 0, 0, whole - 1)));
+	EXPECT_FALSE(answered(asked(&addr, len, EP_ASK_BOARD, 0, 0, whole + 4)));
+	accel_ep_leave(group);
+	accel_close(dev);
+}
+
+/* The same words in memory that somebody could cut off under those who read them. */
+TEST(board_that_can_shrink_is_refused)
+{
+	struct part part = { "seals", 1, 0, 1 };
+	struct accel_dev *dev = group_open();
+	struct accel_ep_group *group;
+	struct ep_board *board;
+	struct sockaddr_un addr;
+	int fd, other;
+	socklen_t len;
+
+	ASSERT_EQ(0, join(dev, &part, EVER, &group));
+	ASSERT_TRUE((len = door_of("seals", 0, &addr)));
+	fd = asked(&addr, len, EP_ASK_BOARD, 0, 0, sizeof(struct ep_question));
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-1, ftruncate(fd, 0));
+	EXPECT_EQ(0, ep_board_map(fd, &group->board->config, &board));
+	other = memfd_create("other", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT_EQ((ssize_t)sizeof(*board), write(other, board, sizeof(*board)));
+	EXPECT_EQ(-EPROTO, ep_board_map(other, &group->board->config, &board));
+	EXPECT_EQ(0, ftruncate(other, sizeof(*board) + 4096));
+	EXPECT_EQ(0, fcntl(other, F_ADD_SEALS, fcntl(fd, F_GET_SEALS)));
+	EXPECT_EQ(-EPROTO, ep_board_map(other, &group->board->config, &board));
+	ep_board_unmap(board);
+	close(other);
+	close(fd);
 	accel_ep_leave(group);
 	accel_close(dev);
 }
